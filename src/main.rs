@@ -1,1 +1,7 @@
+//! `rt`, a low-level container runtime.
+
+#![deny(unsafe_code)]
+
+mod error;
+
 fn main() {}

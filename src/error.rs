@@ -1,0 +1,227 @@
+//! The one error of `rt`: what went wrong, where, and what the user can do about it.
+//!
+//! Owns the shape of every message. A leaf names the system call with its arguments, as
+//! strace would print it; each layer above adds what was being done and where in
+//! config.json. The chain reads outermost first:
+//!
+//! ```text
+//! create "web": init: mounts[7] (/tmp): mount("x", "/proc/self/fd/7", "nosuchfs", 0): No such device
+//! ```
+//!
+//! An error crosses the process boundary whole (it is serialisable), and only `main`
+//! reports one.
+//!
+//! Runs in: every process.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// What sort of failure it is, as far as a caller or `main` acts on the difference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// The command line is wrong.
+    Usage,
+    /// config.json, or another input file, breaks the specification.
+    Invalid,
+    /// The container is not there.
+    NoSuchContainer,
+    /// The container is there already.
+    ContainerExists,
+    /// The container is not in the state that the command needs.
+    WrongState,
+    /// The program to be run cannot be found or executed.
+    Program,
+    /// Something that this version, this kernel or this user cannot do.
+    Unsupported,
+    /// A system call or another process failed.
+    System,
+}
+
+/// A failure with its whole context.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Error {
+    kind: Kind,
+    errno: Option<i32>,
+    /// The system call that failed, by name, for the table of hints.
+    call: Option<String>,
+    /// JSON pointer into config.json (RFC 6901), the innermost that is known.
+    pointer: Option<String>,
+    /// Innermost first.
+    chain: Vec<String>,
+    hint: Option<String>,
+}
+
+impl Error {
+    /// A failure in words of our own.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Error {
+        Error {
+            kind,
+            errno: None,
+            call: None,
+            pointer: None,
+            chain: vec![message.into()],
+            hint: None,
+        }
+    }
+
+    /// An input that breaks a rule.
+    pub fn invalid(message: impl Into<String>) -> Error {
+        Error::new(Kind::Invalid, message)
+    }
+
+    /// A failure of the system that no errno describes.
+    pub fn system(message: impl Into<String>) -> Error {
+        Error::new(Kind::System, message)
+    }
+
+    /// Something that cannot be done here.
+    pub fn unsupported(message: impl Into<String>) -> Error {
+        Error::new(Kind::Unsupported, message)
+    }
+
+    /// A failed system call. `arguments` is what strace would print between the parentheses.
+    pub fn syscall(call: &str, arguments: impl fmt::Display, errno: i32) -> Error {
+        Error {
+            kind: Kind::System,
+            errno: Some(errno),
+            call: Some(call.to_owned()),
+            pointer: None,
+            chain: vec![format!("{call}({arguments}): {}", strerror(errno))],
+            hint: None,
+        }
+    }
+
+    /// A failed operation of the standard library on `path`.
+    pub fn io(call: &str, path: impl AsRef<std::path::Path>, error: &std::io::Error) -> Error {
+        let path = path.as_ref();
+        match error.raw_os_error() {
+            Some(errno) => Error::syscall(call, format_args!("{path:?}"), errno),
+            None => Error::system(format!("{call}({path:?}): {error}")),
+        }
+    }
+
+    #[must_use]
+    pub fn with_kind(mut self, kind: Kind) -> Error {
+        self.kind = kind;
+        self
+    }
+
+    /// Adds one remedy. The innermost one stays: it knows most.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Error {
+        self.hint.get_or_insert_with(|| hint.into());
+        self
+    }
+
+    /// Names the place in config.json. The innermost one stays.
+    #[must_use]
+    pub fn with_pointer(mut self, pointer: impl Into<String>) -> Error {
+        self.pointer.get_or_insert_with(|| pointer.into());
+        self
+    }
+
+    /// Adds an outer layer to the chain.
+    #[must_use]
+    pub fn within(mut self, what: impl Into<String>) -> Error {
+        self.chain.push(what.into());
+        self
+    }
+
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    pub fn errno(&self) -> Option<i32> {
+        self.errno
+    }
+
+    pub fn is(&self, errno: nix::errno::Errno) -> bool {
+        self.errno == Some(errno as i32)
+    }
+
+    pub fn call(&self) -> Option<&str> {
+        self.call.as_deref()
+    }
+
+    pub fn pointer(&self) -> Option<&str> {
+        self.pointer.as_deref()
+    }
+
+    pub fn hint(&self) -> Option<&str> {
+        self.hint.as_deref()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, link) in self.chain.iter().rev().enumerate() {
+            if n > 0 {
+                f.write_str(": ")?;
+            }
+            f.write_str(link)?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The C library's words for `errno`, which engines match (contract: "No such file or directory").
+pub fn strerror(errno: i32) -> &'static str {
+    nix::errno::Errno::from_raw(errno).desc()
+}
+
+/// Adds context to the error of a `Result`.
+pub trait Context<T> {
+    /// Adds what was being done. The closure runs only on failure.
+    fn context<S: Into<String>>(self, what: impl FnOnce() -> S) -> Result<T>;
+
+    /// Adds the place in config.json, as JSON pointer and as words.
+    fn at<S: Into<String>>(self, pointer: &str, what: impl FnOnce() -> S) -> Result<T>;
+}
+
+impl<T> Context<T> for Result<T> {
+    fn context<S: Into<String>>(self, what: impl FnOnce() -> S) -> Result<T> {
+        self.map_err(|e| e.within(what()))
+    }
+
+    fn at<S: Into<String>>(self, pointer: &str, what: impl FnOnce() -> S) -> Result<T> {
+        self.map_err(|e| e.with_pointer(pointer).within(what()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chain_reads_from_the_outside_in() {
+        let e = Error::syscall("mount", r#""x", "/tmp", 0"#, libc::ENODEV)
+            .within("mounts[7] (/tmp)")
+            .within("init");
+        assert_eq!(
+            e.to_string(),
+            r#"init: mounts[7] (/tmp): mount("x", "/tmp", 0): No such device"#
+        );
+    }
+
+    #[test]
+    fn the_innermost_hint_and_pointer_win() {
+        let e = Error::invalid("x")
+            .with_hint("inner")
+            .with_hint("outer")
+            .with_pointer("/mounts/7")
+            .with_pointer("/mounts");
+        assert_eq!((e.hint(), e.pointer()), (Some("inner"), Some("/mounts/7")));
+    }
+
+    #[test]
+    fn an_error_survives_the_wire() {
+        let e = Error::syscall("setns", "3, CLONE_NEWNET", libc::EPERM).with_hint("h");
+        let wire = serde_json::to_vec(&e).unwrap();
+        assert_eq!(serde_json::from_slice::<Error>(&wire).unwrap(), e);
+    }
+}
