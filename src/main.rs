@@ -1,7 +1,11 @@
 //! `rt`, a low-level container runtime.
 
 #![deny(unsafe_code)]
+#![allow(dead_code)] // until the house is whole
 
 mod error;
+mod log;
+mod plan;
+mod sys;
 
 fn main() {}

@@ -1,0 +1,74 @@
+//! The plan: everything decided, nothing done.
+//!
+//! Owns the data that the processes carry out. A plan has absolute paths, C strings where
+//! the kernel wants them, flags as the kernel's numbers, and no value that means "default".
+//! It is made from a [`crate::bundle::Bundle`], the options of the command line and the
+//! facts of the host by functions without side effects, so bad input is refused before
+//! anything exists, and golden tests cover every decision without root.
+//!
+//! Runs in: parent, before anything is created. Init only reads it.
+
+pub mod cgroup;
+pub mod hooks;
+pub mod namespaces;
+pub mod path;
+pub mod process;
+pub mod rootfs;
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+
+pub use path::{ContainerPath, HostPath};
+
+/// All that has to be done to make one container.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The container's id, already known to be a legal one.
+    pub id: String,
+    /// The bundle, absolute and without symbolic links.
+    pub bundle: HostPath,
+    /// Copied into the state, as the specification asks.
+    pub annotations: BTreeMap<String, String>,
+    pub namespaces: namespaces::Namespaces,
+    pub cgroup: cgroup::Cgroup,
+    pub rootfs: rootfs::Rootfs,
+    pub process: process::Process,
+    pub hooks: hooks::Hooks,
+    /// Written beneath /proc/sys by init, in this order.
+    pub sysctls: Vec<Sysctl>,
+    /// sethostname(2) and setdomainname(2) in the container's UTS namespace.
+    pub hostname: Option<CString>,
+    pub domainname: Option<CString>,
+    /// personality(2), e.g. `PER_LINUX32`.
+    pub personality: Option<u64>,
+    /// intelRdt, netDevices, memoryPolicy and seccomp join here with their issues.
+    pub descriptors: Descriptors,
+    /// What the specification wants tolerated; said at the level of a warning.
+    pub warnings: Vec<String>,
+}
+
+/// `net.ipv4.ip_forward=1`: the path below /proc/sys and the bytes to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sysctl {
+    /// As in config.json, for messages.
+    pub key: String,
+    /// Relative to /proc/sys, with slashes.
+    pub path: String,
+    pub value: String,
+}
+
+/// File descriptors of the caller that the payload keeps, beside its three streams.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Descriptors {
+    /// `LISTEN_FDS` of the environment: that many from 3 on, announced with `LISTEN_PID=1`.
+    pub listen: u32,
+    /// `--preserve-fds`: that many more after those.
+    pub preserve: u32,
+}
+
+impl Descriptors {
+    /// The lowest descriptor that the payload must not get.
+    pub fn first_closed(self) -> u32 {
+        3 + self.listen + self.preserve
+    }
+}

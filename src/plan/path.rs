@@ -1,0 +1,104 @@
+//! Two kinds of path that must never be mixed up.
+//!
+//! Runs in: every process.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// A path of the host, absolute. It may be opened by name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HostPath(PathBuf);
+
+impl HostPath {
+    pub fn new(path: impl Into<PathBuf>) -> HostPath {
+        HostPath(path.into())
+    }
+
+    pub fn as_path(&self) -> &Path {
+        &self.0
+    }
+
+    #[must_use]
+    pub fn join(&self, name: impl AsRef<Path>) -> HostPath {
+        HostPath(self.0.join(name))
+    }
+}
+
+impl fmt::Display for HostPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.display().fmt(f)
+    }
+}
+
+/// A path inside the container, absolute and without `.`, `..` or empty components. What it
+/// names is known only once `rootfs::beneath` has resolved it below the container's root, so
+/// it does not convert into a path of the host.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ContainerPath(String);
+
+impl ContainerPath {
+    /// Takes a path as config.json writes it, relative ones as seen from the root, and
+    /// removes `.` and `..` lexically, as the root directory itself would.
+    pub fn new(path: &str) -> ContainerPath {
+        let mut parts: Vec<&str> = Vec::new();
+        for part in path.split('/') {
+            match part {
+                "" | "." => {}
+                ".." => {
+                    parts.pop();
+                }
+                part => parts.push(part),
+            }
+        }
+        ContainerPath(format!("/{}", parts.join("/")))
+    }
+
+    /// With the leading slash.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Without the leading slash; empty for the root.
+    pub fn beneath_root(&self) -> &str {
+        &self.0[1..]
+    }
+
+    pub fn is_root(&self) -> bool {
+        self.0 == "/"
+    }
+
+    /// Whether this path is `ancestor` or lies below it.
+    pub fn starts_with(&self, ancestor: &str) -> bool {
+        Path::new(&self.0).starts_with(ancestor)
+    }
+}
+
+impl fmt::Display for ContainerPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_path_cannot_climb_out_lexically() {
+        for (given, normal) in [
+            ("/a/b", "/a/b"),
+            ("a//b/", "/a/b"),
+            ("/../../etc/./x", "/etc/x"),
+            ("/a/../..", "/"),
+            ("", "/"),
+        ] {
+            assert_eq!(ContainerPath::new(given).as_str(), normal);
+        }
+    }
+
+    #[test]
+    fn a_prefix_is_one_of_components() {
+        assert!(ContainerPath::new("/proc/x").starts_with("/proc"));
+        assert!(!ContainerPath::new("/process").starts_with("/proc"));
+    }
+}

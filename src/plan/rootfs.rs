@@ -1,0 +1,118 @@
+//! The container's file system: mounts, devices, links, masks.
+
+use std::ffi::CString;
+
+use super::{ContainerPath, HostPath};
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rootfs {
+    pub root: HostPath,
+    pub readonly: bool,
+    /// What the mount tree gets before anything is mounted, `MS_*` with `MS_REC`:
+    /// `MS_SLAVE | MS_REC` unless linux.rootfsPropagation says otherwise.
+    pub propagation: u64,
+    /// Whether linux.rootfsPropagation was given: then it also applies to `/` at the end.
+    pub propagation_given: bool,
+    /// None where the mount namespace is not the container's own and so nothing is mounted.
+    pub pivot: Pivot,
+    pub mounts: Vec<Mount>,
+    /// The specification's default devices first, then those of config.json.
+    pub devices: Vec<Device>,
+    /// Symbolic links made if absent: (`/dev/fd`, `/proc/self/fd`) and so on.
+    pub links: Vec<(ContainerPath, CString)>,
+    /// Whether a `/dev/console` is bound from the terminal.
+    pub console: bool,
+    pub masked_paths: Vec<ContainerPath>,
+    pub readonly_paths: Vec<ContainerPath>,
+    /// `linux.mountLabel`, appended to the data of mounts that take a context.
+    pub mount_label: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pivot {
+    /// pivot_root(2).
+    PivotRoot,
+    /// `--no-pivot`: move the root over `/` and chroot(2), for a root on a ramdisk.
+    MoveAndChroot,
+    /// No mount namespace of its own: chroot(2) alone.
+    Chroot,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mount {
+    /// The place in config.json; none for a mount of rt's own.
+    pub index: Option<usize>,
+    pub destination: ContainerPath,
+    pub source: Source,
+    /// `MOUNT_ATTR_*` to set on this mount, mount_setattr(2).
+    pub set: u64,
+    /// `MOUNT_ATTR_*` that the user asked to be cleared (`rw`, `exec`, `suid`, `dev`).
+    pub clear: u64,
+    /// The same for the whole tree below (`rro` and family).
+    pub recursive_set: u64,
+    pub recursive_clear: u64,
+    /// `MS_SHARED`, `MS_SLAVE`, …, each possibly with `MS_REC`, applied in order.
+    pub propagation: Vec<u64>,
+    /// Whether a symbolic link at the destination is itself the mount point
+    /// (crun's `dest-nofollow`).
+    pub destination_nofollow: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Source {
+    /// `bind`, `rbind`.
+    Bind {
+        path: HostPath,
+        recursive: bool,
+        /// crun's `src-nofollow`: bind a symbolic link itself.
+        nofollow: bool,
+        /// crun's `copy-symlink`: where the source is a symbolic link, make one like it.
+        copy_symlink: bool,
+    },
+    /// A new instance of a file system.
+    New(FileSystem),
+    /// tmpfs with `tmpcopyup`: starts with what lies at the destination.
+    CopyUp(FileSystem),
+    /// The container's cgroup tree: cgroup2 mounted, or bound where that is refused.
+    Cgroup(FileSystem),
+    /// procfs and sysfs with their own rules: the destination must be a real directory,
+    /// and sysfs is bound from the host where the network namespace is not ours.
+    Proc(FileSystem),
+    Sysfs(FileSystem),
+    /// A change of the mount that is there already (option `remount`).
+    Remount(FileSystem),
+}
+
+/// What fsopen(2) and fsconfig(2), or mount(2), are told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSystem {
+    pub kind: CString,
+    pub source: CString,
+    /// Superblock flags as mount(2) names them: `MS_RDONLY`, `MS_SYNCHRONOUS`, …
+    pub superblock_flags: u64,
+    /// What is left of the options: `size=65536k`, `mode=755`, `newinstance`.
+    pub data: Vec<(CString, Option<CString>)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// The place in config.json; none for a default device.
+    pub index: Option<usize>,
+    pub path: ContainerPath,
+    pub kind: DeviceKind,
+    pub major: u32,
+    pub minor: u32,
+    /// Permission bits, e.g. 0o666.
+    pub mode: u32,
+    pub uid: u32,
+    pub gid: u32,
+    /// Bind the host's node of this path instead of mknod(2): in a user namespace.
+    pub bind: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceKind {
+    Character,
+    Block,
+    Fifo,
+}

@@ -1,0 +1,33 @@
+//! The kernel: every system call that `std` and `nix` lack, and all of the unsafe code.
+//!
+//! A failed call becomes an [`Error`] that prints the call with its arguments as strace
+//! would. Nothing here decides anything.
+//!
+//! Runs in: every process.
+
+#![allow(unsafe_code)]
+
+pub mod process;
+
+use std::fmt;
+
+use nix::errno::Errno;
+
+use crate::error::Error;
+
+/// Turns the errno of `result` into an error that prints `call(arguments)`.
+pub fn check<T>(
+    result: nix::Result<T>,
+    call: &str,
+    arguments: impl fmt::Display,
+) -> Result<T, Error> {
+    result.map_err(|errno| Error::syscall(call, arguments, errno as i32))
+}
+
+/// Whether the kernel, or the seccomp profile of an outer container, does not know a call.
+///
+/// KERNEL: old profiles answer EPERM to calls that are newer than they are, so for a call
+/// with a fallback that EPERM means the same as ENOSYS.
+pub fn is_missing_call(errno: Errno) -> bool {
+    matches!(errno, Errno::ENOSYS | Errno::EPERM | Errno::EOPNOTSUPP)
+}
