@@ -134,7 +134,9 @@ fn json_line(level: Level, message: &str) -> String {
 
 fn with_sink<T>(f: impl FnOnce(&mut Sink) -> T) -> T {
     // One thread, so the lock is never contended; a poisoned one still holds a sink.
-    f(&mut SINK.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
+    f(&mut SINK
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner))
 }
 
 #[cfg(test)]

@@ -7,7 +7,9 @@
 
 #![allow(unsafe_code)]
 
+pub mod memory;
 pub mod process;
+pub mod socket;
 
 use std::fmt;
 

@@ -1,1 +1,361 @@
-//! Processes: clone3, pidfds, namespaces, prctl.
+//! Processes: clone3(2), pidfds, prctl(2), close_range(2), execve(2), and signals at their
+//! defaults.
+
+use std::ffi::{CStr, CString};
+use std::mem::size_of;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus};
+use nix::unistd::Pid;
+
+use crate::error::{Error, Result};
+
+/// `struct clone_args` of clone3(2), Linux 5.7 (with `cgroup`).
+#[repr(C, align(8))]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+const _: () = assert!(size_of::<CloneArgs>() == 88);
+
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// The two sides of a clone.
+pub enum Cloned {
+    /// This is the new process.
+    Child,
+    /// This is the old one. `in_cgroup` tells whether the child was born in the cgroup.
+    Parent {
+        pid: Pid,
+        pidfd: OwnedFd,
+        in_cgroup: bool,
+    },
+}
+
+/// Makes a process that shares nothing with this one but what it inherits, as fork(2) does,
+/// in the new namespaces that `flags` name (`CLONE_NEW*`, `CLONE_PARENT`), and inside
+/// `cgroup` where one is given and the kernel can.
+///
+/// KERNEL(5.7): without `CLONE_INTO_CGROUP` the child is made outside of the cgroup and
+/// `in_cgroup` is false; without clone3(2) by clone(2).
+pub fn clone(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned> {
+    let mut pidfd: RawFd = -1;
+    let mut args = CloneArgs {
+        flags: flags | libc::CLONE_PIDFD as u64,
+        pidfd: (&raw mut pidfd) as u64,
+        // With CLONE_PARENT the child takes over the exit signal of its sibling.
+        exit_signal: if flags & libc::CLONE_PARENT as u64 == 0 {
+            libc::SIGCHLD as u64
+        } else {
+            0
+        },
+        ..CloneArgs::default()
+    };
+    let mut in_cgroup = false;
+    if let Some(dir) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = dir.as_raw_fd() as u64;
+        in_cgroup = true;
+    }
+    let mut result = clone3(&args);
+    if cgroup.is_some() && matches!(result, Err(Errno::E2BIG | Errno::EINVAL)) {
+        args.flags &= !CLONE_INTO_CGROUP;
+        args.cgroup = 0;
+        in_cgroup = false;
+        result = clone3(&args);
+    }
+    if matches!(result, Err(Errno::ENOSYS)) {
+        in_cgroup = false;
+        result = legacy_clone(flags, &mut pidfd);
+    }
+    match result {
+        Ok(0) => Ok(Cloned::Child),
+        Ok(pid) => Ok(Cloned::Parent {
+            pid: Pid::from_raw(pid),
+            // SAFETY: the kernel has stored a new descriptor in `pidfd`, and nobody else owns it.
+            pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
+            in_cgroup,
+        }),
+        Err(errno) => Err(Error::syscall(
+            "clone3",
+            format_args!("{}", clone_flags(args.flags)),
+            errno as i32,
+        )),
+    }
+}
+
+fn clone3(args: &CloneArgs) -> nix::Result<i32> {
+    // SAFETY: `args` is a valid clone_args of the size given. Neither CLONE_VM nor a stack is
+    // asked for, so the child runs on a copy of this memory; the process has one thread, so
+    // no lock is held by a thread that the child does not have.
+    let result = unsafe { libc::syscall(libc::SYS_clone3, args, size_of::<CloneArgs>()) };
+    Errno::result(result).map(|pid| pid as i32)
+}
+
+fn legacy_clone(flags: u64, pidfd: &mut RawFd) -> nix::Result<i32> {
+    let mut flags = flags | libc::CLONE_PIDFD as u64;
+    if flags & libc::CLONE_PARENT as u64 == 0 {
+        flags |= libc::SIGCHLD as u64;
+    }
+    // SAFETY: as in `clone3`; clone(2) with CLONE_PIDFD stores the pidfd where its third
+    // argument points, and a null stack means that of the caller, copied.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_clone,
+            flags,
+            std::ptr::null::<u8>(),
+            std::ptr::from_mut(pidfd),
+            std::ptr::null::<u8>(),
+            0,
+        )
+    };
+    Errno::result(result).map(|pid| pid as i32)
+}
+
+/// The `CLONE_*` names in `flags`, as strace prints them.
+pub fn clone_flags(flags: u64) -> String {
+    const NAMES: [(u64, &str); 11] = [
+        (libc::CLONE_NEWUSER as u64, "CLONE_NEWUSER"),
+        (libc::CLONE_NEWNS as u64, "CLONE_NEWNS"),
+        (libc::CLONE_NEWPID as u64, "CLONE_NEWPID"),
+        (libc::CLONE_NEWNET as u64, "CLONE_NEWNET"),
+        (libc::CLONE_NEWIPC as u64, "CLONE_NEWIPC"),
+        (libc::CLONE_NEWUTS as u64, "CLONE_NEWUTS"),
+        (libc::CLONE_NEWCGROUP as u64, "CLONE_NEWCGROUP"),
+        (0x80, "CLONE_NEWTIME"),
+        (libc::CLONE_PARENT as u64, "CLONE_PARENT"),
+        (libc::CLONE_PIDFD as u64, "CLONE_PIDFD"),
+        (CLONE_INTO_CGROUP, "CLONE_INTO_CGROUP"),
+    ];
+    let names: Vec<&str> = NAMES
+        .iter()
+        .filter(|(flag, _)| flags & flag != 0)
+        .map(|(_, name)| *name)
+        .collect();
+    if names.is_empty() {
+        "0".to_owned()
+    } else {
+        names.join("|")
+    }
+}
+
+/// A descriptor of the process `pid`, pidfd_open(2), Linux 5.3.
+pub fn pidfd_open(pid: Pid) -> Result<OwnedFd> {
+    // SAFETY: the call takes two integers.
+    let result = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
+    match Errno::result(result) {
+        // SAFETY: the kernel has just made this descriptor for us.
+        Ok(fd) => Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) }),
+        Err(errno) => Err(Error::syscall(
+            "pidfd_open",
+            format_args!("{pid}, 0"),
+            errno as i32,
+        )),
+    }
+}
+
+/// Sends signal number `signal` to the process behind `pidfd`; 0 only checks.
+pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> nix::Result<()> {
+    // SAFETY: a null siginfo is allowed and means that of kill(2).
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    };
+    Errno::result(result).map(drop)
+}
+
+/// Waits until the child behind `pidfd` has ended, and reaps it.
+pub fn wait(pidfd: BorrowedFd<'_>) -> Result<WaitStatus> {
+    loop {
+        match nix::sys::wait::waitid(Id::PIDFd(pidfd), WaitPidFlag::WEXITED) {
+            Ok(status) => return Ok(status),
+            Err(Errno::EINTR) => {}
+            Err(errno) => {
+                return Err(Error::syscall("waitid", "P_PIDFD, WEXITED", errno as i32));
+            }
+        }
+    }
+}
+
+/// setns(2): joins the namespace, or with a pidfd (Linux 5.8) all namespaces in `flags`.
+pub fn setns(fd: BorrowedFd<'_>, flags: u64) -> nix::Result<()> {
+    // SAFETY: the call takes two integers.
+    let result = unsafe { libc::syscall(libc::SYS_setns, fd.as_raw_fd(), flags as i32) };
+    Errno::result(result).map(drop)
+}
+
+/// unshare(2) with `CLONE_NEW*` flags, `CLONE_NEWTIME` among them.
+pub fn unshare(flags: u64) -> Result<()> {
+    // SAFETY: the call takes one integer, and none of these flags touches memory.
+    let result = unsafe { libc::syscall(libc::SYS_unshare, flags as i32) };
+    Errno::result(result)
+        .map(drop)
+        .map_err(|errno| Error::syscall("unshare", clone_flags(flags), errno as i32))
+}
+
+/// Closes every descriptor from `first` on when the next program starts; with `at_once`,
+/// now.
+///
+/// KERNEL(5.11): without close_range(2) (or its flag) by a walk over /proc/self/fd.
+pub fn close_from(first: u32, when: Close) -> Result<()> {
+    let flags = match when {
+        Close::Now => 0,
+        Close::OnExec => libc::CLOSE_RANGE_CLOEXEC,
+    };
+    // SAFETY: closing descriptors touches no memory. A caller of `Close::Now` has no
+    // owned descriptor from `first` on.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) };
+    match Errno::result(result) {
+        Ok(_) => Ok(()),
+        Err(_) => close_each_from(first, when),
+    }
+}
+
+/// When [`close_from`] takes effect.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Close {
+    Now,
+    OnExec,
+}
+
+fn close_each_from(first: u32, when: Close) -> Result<()> {
+    let path = "/proc/self/fd";
+    let entries = std::fs::read_dir(path).map_err(|e| Error::io("open", path, &e))?;
+    let open: Vec<RawFd> = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|fd: &RawFd| *fd as u32 >= first)
+        .collect();
+    for fd in open {
+        // A failure here is EBADF: the descriptor of the walk itself, closed by now.
+        match when {
+            // SAFETY: closing touches no memory; see `close_from`.
+            Close::Now => drop(unsafe { libc::close(fd) }),
+            // SAFETY: setting a flag touches no memory.
+            Close::OnExec => drop(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) }),
+        }
+    }
+    Ok(())
+}
+
+/// Lets the next program have `fd`, whatever flags it had.
+pub fn keep_on_exec(fd: RawFd) -> nix::Result<()> {
+    // SAFETY: setting a flag touches no memory; a number that is not open gives EBADF.
+    let result = unsafe { libc::fcntl(fd, libc::F_SETFD, 0) };
+    Errno::result(result).map(drop)
+}
+
+/// Puts all signals at their defaults and unblocks them, so that a program started next
+/// behaves as from a login shell. Rust's start-up ignores SIGPIPE, and callers may ignore
+/// more; execve(2) would keep that.
+pub fn reset_signals() {
+    for signal in 1..=64 {
+        // SAFETY: SIG_DFL installs no code of ours. Numbers that cannot be set (SIGKILL,
+        // SIGSTOP, those of the C library) are refused without effect.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+    let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
+}
+
+/// prctl(2) with one number: `PR_SET_DUMPABLE`, `PR_SET_PDEATHSIG`, `PR_SET_NO_NEW_PRIVS`,
+/// `PR_SET_CHILD_SUBREAPER`, …
+pub fn prctl(option: i32, name: &str, value: u64) -> Result<()> {
+    // SAFETY: the options named above take plain numbers.
+    let result = unsafe { libc::prctl(option, value, 0u64, 0u64, 0u64) };
+    Errno::result(result)
+        .map(drop)
+        .map_err(|errno| Error::syscall("prctl", format_args!("{name}, {value}"), errno as i32))
+}
+
+/// The name that ps(1) shows, at most 15 bytes, `PR_SET_NAME`.
+pub fn set_name(name: &CStr) {
+    // SAFETY: the kernel reads at most 16 bytes of a C string.
+    let _ = unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+}
+
+/// Arguments and environment in the form that execve(2) reads.
+pub struct Vectors {
+    argv: Vec<*const libc::c_char>,
+    envp: Vec<*const libc::c_char>,
+}
+
+impl Vectors {
+    /// The strings have to outlive the vectors, which [`execve`] sees to by its lifetimes.
+    fn new(args: &[CString], env: &[CString]) -> Vectors {
+        let null = std::iter::once(std::ptr::null());
+        Vectors {
+            argv: args
+                .iter()
+                .map(|s| s.as_ptr())
+                .chain(null.clone())
+                .collect(),
+            envp: env.iter().map(|s| s.as_ptr()).chain(null).collect(),
+        }
+    }
+}
+
+/// Replaces the program; returns only what went wrong.
+pub fn execve(path: &CStr, args: &[CString], env: &[CString]) -> Errno {
+    let vectors = Vectors::new(args, env);
+    // SAFETY: both vectors end with null and point into `args` and `env`, which are alive.
+    unsafe { libc::execve(path.as_ptr(), vectors.argv.as_ptr(), vectors.envp.as_ptr()) };
+    Errno::last()
+}
+
+/// Replaces the program by the file behind `file`; returns only what went wrong.
+pub fn execveat(file: BorrowedFd<'_>, args: &[CString], env: &[CString]) -> Errno {
+    let vectors = Vectors::new(args, env);
+    // SAFETY: as in `execve`; an empty path with AT_EMPTY_PATH means the descriptor.
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            file.as_raw_fd(),
+            c"".as_ptr(),
+            vectors.argv.as_ptr(),
+            vectors.envp.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
+    Errno::last()
+}
+
+/// Takes over descriptor number `fd` that this process was started with.
+///
+/// Returns none where it is not open.
+pub fn adopt(fd: RawFd) -> Option<OwnedFd> {
+    // SAFETY: reading flags touches no memory.
+    if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
+        return None;
+    }
+    // SAFETY: the descriptor is open, and nothing in this process owns descriptors that were
+    // passed to it at its start.
+    Some(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Ends this process at once: no destructors, no flushing of what the parent holds too.
+pub fn exit_now(status: i32) -> ! {
+    // SAFETY: _exit(2) does not return and runs nothing.
+    unsafe { libc::_exit(status) }
+}
+
+/// The name of a signal, `SIGTERM`, or its number.
+pub fn signal_name(signal: i32) -> String {
+    Signal::try_from(signal).map_or_else(|_| signal.to_string(), |s| s.as_str().to_owned())
+}

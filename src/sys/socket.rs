@@ -1,0 +1,146 @@
+//! Unix sockets whose messages keep their borders and carry descriptors.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+use nix::sys::socket::{
+    AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
+    UnixAddr,
+};
+
+use crate::error::Result;
+use crate::sys::check;
+
+/// Two connected ends, close-on-exec.
+pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
+    check(
+        nix::sys::socket::socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        ),
+        "socketpair",
+        "AF_UNIX, SOCK_SEQPACKET|SOCK_CLOEXEC",
+    )
+}
+
+/// Sends one message, with a descriptor if one is given. Never raises SIGPIPE.
+pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> nix::Result<()> {
+    let raw: [RawFd; 1] = [fd.map_or(-1, |fd| fd.as_raw_fd())];
+    let control = [ControlMessage::ScmRights(&raw)];
+    let control = if fd.is_some() { &control[..] } else { &[] };
+    retry(|| {
+        nix::sys::socket::sendmsg::<UnixAddr>(
+            socket.as_raw_fd(),
+            &[IoSlice::new(bytes)],
+            control,
+            MsgFlags::MSG_NOSIGNAL,
+            None,
+        )
+    })
+    .map(drop)
+}
+
+/// Receives one message into `buffer`: its length (0 when the other end is gone) and the
+/// descriptor that came with it. A message that does not fit is EMSGSIZE.
+pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> nix::Result<(usize, Option<OwnedFd>)> {
+    let mut control = nix::cmsg_space!([RawFd; 1]);
+    let mut parts = [IoSliceMut::new(buffer)];
+    let message = loop {
+        match nix::sys::socket::recvmsg::<UnixAddr>(
+            socket.as_raw_fd(),
+            &mut parts,
+            Some(&mut control),
+            MsgFlags::MSG_CMSG_CLOEXEC,
+        ) {
+            Err(Errno::EINTR) => {}
+            other => break other?,
+        }
+    };
+    let mut received = None;
+    for item in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(fds) = item {
+            for fd in fds {
+                // SAFETY: the kernel has just made this descriptor for us.
+                received = Some(unsafe { OwnedFd::from_raw_fd(fd) });
+            }
+        }
+    }
+    if message.flags.contains(MsgFlags::MSG_TRUNC) {
+        return Err(Errno::EMSGSIZE);
+    }
+    Ok((message.bytes, received))
+}
+
+/// A listening socket at `directory`/`name`, whatever the length of the directory's path.
+///
+/// sun_path holds 107 bytes, less than the state path of a rootless docker, so the address
+/// goes through /proc/self/fd.
+pub fn listen(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
+    let socket = new_socket()?;
+    let path = through_proc(directory, name);
+    let address = check(UnixAddr::new(path.as_str()), "bind", &path)?;
+    check(
+        nix::sys::socket::bind(socket.as_raw_fd(), &address),
+        "bind",
+        format_args!("{path:?}"),
+    )?;
+    check(
+        Backlog::new(8).and_then(|backlog| nix::sys::socket::listen(&socket, backlog)),
+        "listen",
+        name,
+    )?;
+    Ok(socket)
+}
+
+/// Connects to the socket at `directory`/`name`.
+pub fn connect(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
+    let socket = new_socket()?;
+    let path = through_proc(directory, name);
+    let address = check(UnixAddr::new(path.as_str()), "connect", &path)?;
+    check(
+        nix::sys::socket::connect(socket.as_raw_fd(), &address),
+        "connect",
+        format_args!("{name:?}"),
+    )?;
+    Ok(socket)
+}
+
+/// Waits for a connection.
+pub fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let fd = check(
+        retry(|| nix::sys::socket::accept4(listener.as_raw_fd(), SockFlag::SOCK_CLOEXEC)),
+        "accept4",
+        "gate",
+    )?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn new_socket() -> Result<OwnedFd> {
+    check(
+        nix::sys::socket::socket(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            SockFlag::SOCK_CLOEXEC,
+            None,
+        ),
+        "socket",
+        "AF_UNIX, SOCK_SEQPACKET",
+    )
+}
+
+fn through_proc(directory: BorrowedFd<'_>, name: &str) -> String {
+    format!("/proc/self/fd/{}/{name}", directory.as_fd().as_raw_fd())
+}
+
+fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+    loop {
+        match call() {
+            Err(Errno::EINTR) => {}
+            other => return other,
+        }
+    }
+}
