@@ -1,0 +1,60 @@
+//! Runs the tests one by one in processes of their own and reports.
+//!
+//! Runs in: the suite's main process.
+
+pub mod bundle;
+pub mod call;
+pub mod case;
+pub mod container;
+mod expect;
+mod host;
+mod leftovers;
+mod report;
+mod schedule;
+mod suite;
+pub mod verdict;
+
+use std::path::PathBuf;
+
+use crate::options::{Options, USAGE};
+
+/// Carries out the command line; returns the exit status: 0 as expected, 1 something unexpected, 2 not run at all.
+pub fn run(args: &[String]) -> i32 {
+    host::ignore_sigpipe();
+    if args.iter().any(|arg| arg == "--help" || arg == "-h") {
+        print!("{USAGE}");
+        return 0;
+    }
+    match Options::parse(args).and_then(|options| run_tests(&options)) {
+        Ok(true) => 0,
+        Ok(false) => 1,
+        Err(message) => {
+            eprintln!("spec-tests: {message}");
+            2
+        }
+    }
+}
+
+fn run_tests(options: &Options) -> Result<bool, String> {
+    let tests = suite::selected(&options.filters);
+    if options.list {
+        for test in &tests {
+            println!(
+                "{}\t{}\t{}",
+                test.full_name(),
+                test.clause,
+                test.level.word()
+            );
+        }
+        return Ok(true);
+    }
+    let runtime: PathBuf = options.runtime.clone().ok_or("--runtime PATH is missing")?;
+    let world = host::prepare(options, &runtime)?;
+    let expected = expect::load(options.expect.as_deref(), &world.runtime, world.mode_word())?;
+    let mut report = report::Report::new(tests.len(), &expected);
+    schedule::run_all(&tests, &world, options, |index, outcome| {
+        report.add(index, tests[index], outcome)
+    });
+    world.remove();
+    Ok(report.finish())
+}

@@ -1,0 +1,8 @@
+//! runtime.md: state, lifecycle and operations.
+
+mod lifecycle;
+mod state;
+
+use crate::harness::verdict::Test;
+
+pub const TESTS: &[&[Test]] = &[state::TESTS, lifecycle::TESTS];

@@ -1,0 +1,230 @@
+//! System calls that neither std nor nix has; the only unsafe code of the suite.
+//!
+//! Runs in: the suite and the probe.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::SigSet;
+use nix::unistd::{ForkResult, Pid};
+
+/// Forks; the caller must have one thread only.
+pub fn fork() -> nix::Result<ForkResult> {
+    // SAFETY: the suite never starts a thread, so the child finds every lock free.
+    unsafe { nix::unistd::fork() }
+}
+
+/// A descriptor that stands for this process and no later one of the same pid (pidfd_open(2), Linux 5.3).
+pub fn pidfd_open(pid: Pid) -> io::Result<OwnedFd> {
+    // SAFETY: the call takes two integers and touches no memory of ours.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
+    let fd = RawFd::try_from(fd).map_err(io::Error::other)?;
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor for us alone.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Sends a signal to exactly the process behind the descriptor (pidfd_send_signal(2), Linux 5.1).
+pub fn pidfd_kill(pidfd: &OwnedFd, signal: i32) -> io::Result<()> {
+    // SAFETY: a null siginfo is allowed; the descriptor is open for the length of the call.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            std::ptr::null::<u8>(),
+            0,
+        )
+    };
+    if done < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// Whether the descriptor became readable (a pidfd: ended) before the deadline.
+pub fn readable_before(fd: BorrowedFd<'_>, deadline: Instant) -> io::Result<bool> {
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let timeout =
+            PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+        let mut fds = [PollFd::new(fd, PollFlags::POLLIN)];
+        match poll(&mut fds, timeout) {
+            Ok(0) if Instant::now() >= deadline => return Ok(false),
+            Ok(0) | Err(nix::Error::EINTR) => {}
+            Ok(_) => return Ok(true),
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// Gives the child `fd` under the number `number`, open across execve.
+pub fn give_fd(command: &mut Command, fd: OwnedFd, number: RawFd) {
+    let install = move || {
+        // SAFETY: dup2 and fcntl take integers only and are async-signal-safe.
+        let done = if fd.as_raw_fd() == number {
+            unsafe { libc::fcntl(number, libc::F_SETFD, 0) }
+        } else {
+            unsafe { libc::dup2(fd.as_raw_fd(), number) }
+        };
+        if done < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(())
+        }
+    };
+    // SAFETY: the closure makes one async-signal-safe call and allocates nothing.
+    unsafe { command.pre_exec(install) };
+}
+
+/// Makes the child a session leader with `terminal` (its descriptor 0) as controlling terminal.
+pub fn own_terminal(command: &mut Command) {
+    let install = || {
+        // SAFETY: setsid takes nothing; it is async-signal-safe.
+        if unsafe { libc::setsid() } < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: TIOCSCTTY takes an integer argument.
+        if unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) } < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(())
+        }
+    };
+    // SAFETY: the closure makes async-signal-safe calls and allocates nothing.
+    unsafe { command.pre_exec(install) };
+}
+
+pub fn is_open(fd: RawFd) -> bool {
+    // SAFETY: F_GETFD reads one flag of a number that may be closed.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+}
+
+pub fn is_terminal(fd: RawFd) -> bool {
+    // SAFETY: isatty only looks at the descriptor, which may be closed.
+    unsafe { libc::isatty(fd) == 1 }
+}
+
+/// Reads once from a descriptor that was inherited.
+pub fn read_fd(fd: RawFd) -> io::Result<Vec<u8>> {
+    let mut buffer = vec![0u8; 4096];
+    // SAFETY: the kernel writes at most `buffer.len()` bytes into the buffer.
+    let got = unsafe { libc::read(fd, buffer.as_mut_ptr().cast(), buffer.len()) };
+    let got = usize::try_from(got).map_err(|_| io::Error::last_os_error())?;
+    buffer.truncate(got);
+    Ok(buffer)
+}
+
+pub fn write_fd(fd: RawFd, bytes: &[u8]) -> io::Result<()> {
+    // SAFETY: the kernel reads `bytes.len()` bytes that live through the call.
+    let done = unsafe { libc::write(fd, bytes.as_ptr().cast(), bytes.len()) };
+    if done < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// The size of a terminal (ioctl_tty(2)).
+pub fn window_size(fd: BorrowedFd<'_>) -> io::Result<libc::winsize> {
+    let mut size = libc::winsize {
+        ws_row: 0,
+        ws_col: 0,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: TIOCGWINSZ fills the one struct that is passed.
+    let done = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) };
+    if done < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(size)
+    }
+}
+
+pub fn set_window_size(fd: BorrowedFd<'_>, rows: u16, columns: u16) -> io::Result<()> {
+    let size = libc::winsize {
+        ws_row: rows,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: TIOCSWINSZ reads the one struct that is passed.
+    let done = unsafe { libc::ioctl(fd.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) };
+    if done < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
+/// Waits for one signal of the set; ETIMEDOUT when none came.
+pub fn next_signal(set: &SigSet, within: Duration) -> io::Result<i32> {
+    let timeout = libc::timespec {
+        tv_sec: i64::try_from(within.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: i64::from(within.subsec_nanos()),
+    };
+    // SAFETY: the set and the timespec live through the call; a null siginfo is allowed.
+    let signal =
+        unsafe { libc::sigtimedwait(set.as_ref(), std::ptr::null_mut(), &raw const timeout) };
+    match signal {
+        -1 if io::Error::last_os_error().raw_os_error() == Some(libc::EAGAIN) => {
+            Err(io::Error::from_raw_os_error(libc::ETIMEDOUT))
+        }
+        -1 => Err(io::Error::last_os_error()),
+        signal => Ok(signal),
+    }
+}
+
+/// Nanoseconds of a clock (clock_gettime(2)).
+pub fn clock_ns(clock: i32) -> io::Result<i64> {
+    let mut now = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    // SAFETY: the kernel fills the one struct that is passed.
+    let done = unsafe { libc::clock_gettime(clock, &raw mut now) };
+    if done < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(now.tv_sec * 1_000_000_000 + now.tv_nsec)
+    }
+}
+
+pub fn personality() -> i32 {
+    // SAFETY: 0xffffffff asks for the present value and changes nothing.
+    unsafe { libc::personality(0xffff_ffff) }
+}
+
+/// The process's I/O priority, class << 13 | level (ioprio_get(2)); -1 when the kernel refuses.
+pub fn io_priority() -> i32 {
+    const WHO_PROCESS: i32 = 1;
+    // SAFETY: the call takes two integers.
+    let value = unsafe { libc::syscall(libc::SYS_ioprio_get, WHO_PROCESS, 0) };
+    i32::try_from(value).unwrap_or(-1)
+}
+
+/// Policy and nice value (sched_getattr(2)).
+pub fn scheduler() -> (u32, i32) {
+    #[repr(C)]
+    #[derive(Default)]
+    struct Attributes {
+        size: u32,
+        policy: u32,
+        flags: u64,
+        nice: i32,
+        rest: [u32; 7],
+    }
+    const _: () = assert!(size_of::<Attributes>() == 48);
+    let mut attributes = Attributes::default();
+    // SAFETY: the kernel writes at most the 48 bytes whose size is passed.
+    unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, 48, 0) };
+    (attributes.policy, attributes.nice)
+}
