@@ -6,6 +6,7 @@
 mod error;
 mod log;
 mod plan;
+mod process;
 mod sys;
 
 fn main() {}

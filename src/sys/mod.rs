@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 pub mod memory;
+pub mod net;
 pub mod process;
 pub mod socket;
 

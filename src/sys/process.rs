@@ -36,7 +36,7 @@ const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 /// The two sides of a clone.
 pub enum Cloned {
     /// This is the new process.
-    Child,
+    Child { in_cgroup: bool },
     /// This is the old one. `in_cgroup` tells whether the child was born in the cgroup.
     Parent {
         pid: Pid,
@@ -49,8 +49,9 @@ pub enum Cloned {
 /// in the new namespaces that `flags` name (`CLONE_NEW*`, `CLONE_PARENT`), and inside
 /// `cgroup` where one is given and the kernel can.
 ///
-/// KERNEL(5.7): without `CLONE_INTO_CGROUP` the child is made outside of the cgroup and
-/// `in_cgroup` is false; without clone3(2) by clone(2).
+/// KERNEL(5.7): without `CLONE_INTO_CGROUP`, or without clone3(2), the child is made outside
+/// of the cgroup, and `in_cgroup` is false. It then also lacks the new cgroup namespace that
+/// `flags` may ask for, whose root has to be the cgroup: that is left to the child.
 pub fn clone(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned> {
     let mut pidfd: RawFd = -1;
     let mut args = CloneArgs {
@@ -72,17 +73,21 @@ pub fn clone(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned> {
     }
     let mut result = clone3(&args);
     if cgroup.is_some() && matches!(result, Err(Errno::E2BIG | Errno::EINVAL)) {
-        args.flags &= !CLONE_INTO_CGROUP;
+        args.flags &= !(CLONE_INTO_CGROUP | libc::CLONE_NEWCGROUP as u64);
         args.cgroup = 0;
         in_cgroup = false;
         result = clone3(&args);
     }
     if matches!(result, Err(Errno::ENOSYS)) {
-        in_cgroup = false;
+        let mut flags = flags;
+        if in_cgroup {
+            flags &= !(libc::CLONE_NEWCGROUP as u64);
+            in_cgroup = false;
+        }
         result = legacy_clone(flags, &mut pidfd);
     }
     match result {
-        Ok(0) => Ok(Cloned::Child),
+        Ok(0) => Ok(Cloned::Child { in_cgroup }),
         Ok(pid) => Ok(Cloned::Parent {
             pid: Pid::from_raw(pid),
             // SAFETY: the kernel has stored a new descriptor in `pidfd`, and nobody else owns it.
@@ -358,4 +363,11 @@ pub fn exit_now(status: i32) -> ! {
 /// The name of a signal, `SIGTERM`, or its number.
 pub fn signal_name(signal: i32) -> String {
     Signal::try_from(signal).map_or_else(|_| signal.to_string(), |s| s.as_str().to_owned())
+}
+
+/// setdomainname(2): the NIS domain of the present UTS namespace.
+pub fn set_domainname(name: &CStr) -> nix::Result<()> {
+    // SAFETY: the pointer and the length describe one string.
+    let result = unsafe { libc::setdomainname(name.as_ptr(), name.count_bytes()) };
+    Errno::result(result).map(drop)
 }

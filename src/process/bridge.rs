@@ -1,0 +1,53 @@
+//! The bridge: a short-lived process that joins what init has to be born into.
+//!
+//! A pid namespace holds only processes born after setns(2), and a new user namespace takes
+//! away the right to join namespaces that the caller owns. So where one of these is asked
+//! for, the bridge joins first and then makes init, as a child of its own parent
+//! (`CLONE_PARENT`): the runtime, or conmon's subreaper after it, inherits init as usual.
+//!
+//! Runs in: bridge, with the caller's rights at first.
+
+use crate::error::Result;
+use crate::plan::namespaces::{Kind, Namespaces};
+use crate::sys::process::{self, Cloned};
+
+use super::join::{self, Pending};
+use super::wire::{Frame, Wire};
+
+/// Whether these namespaces need a bridge.
+pub fn is_needed(namespaces: &Namespaces) -> bool {
+    let joins = |kind| namespaces.joined().any(|(k, _)| k == kind);
+    joins(Kind::Pid)
+        || joins(Kind::User)
+        || (namespaces.is_new(Kind::User) && namespaces.joined().next().is_some())
+}
+
+/// Joins, makes init with `flags`, tells the parent its pid, and ends. In init it returns
+/// what is left to be joined.
+pub fn cross(
+    namespaces: &Namespaces,
+    flags: u64,
+    wire: &Wire,
+    in_cgroup: bool,
+) -> Result<Vec<Pending>> {
+    process::set_name(c"rt:bridge");
+    let mut pending = join::try_all(join::open(namespaces)?)?;
+    if pending.iter().any(Pending::is_user) {
+        join::user(&mut pending)?;
+        pending = join::try_all(pending)?;
+        if !namespaces.is_new(Kind::User) {
+            join::rest(std::mem::take(&mut pending))?;
+        }
+    }
+    match process::clone(flags | libc::CLONE_PARENT as u64, None)? {
+        Cloned::Child { .. } => Ok(pending),
+        Cloned::Parent { pid, .. } => {
+            let born = Frame::Born {
+                pid: pid.as_raw(),
+                in_cgroup,
+            };
+            let sent = wire.send(&born, None);
+            process::exit_now(i32::from(sent.is_err()));
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The maps of a new user namespace, written by the parent.
+//!
+//! Runs in: parent, with the caller's rights in the caller's user namespace.
+
+use std::io::Write;
+use std::process::Command;
+
+use nix::unistd::Pid;
+
+use crate::error::{Context, Error, Result, strerror};
+use crate::plan::namespaces::{IdMapWriter, IdMaps, IdRange};
+
+/// Writes both maps of the user namespace of `pid`, a child that has not been reaped.
+pub fn write_maps(pid: Pid, maps: &IdMaps) -> Result<()> {
+    match maps.writer {
+        IdMapWriter::Direct => {
+            write_file(pid, "uid_map", &lines(&maps.uids)).at("/linux/uidMappings", || {
+                format!("linux.uidMappings ({})", describe(&maps.uids))
+            })?;
+            if maps.deny_setgroups {
+                write_file(pid, "setgroups", "deny")?;
+            }
+            write_file(pid, "gid_map", &lines(&maps.gids)).at("/linux/gidMappings", || {
+                format!("linux.gidMappings ({})", describe(&maps.gids))
+            })
+        }
+        IdMapWriter::Newidmap => {
+            run_helper("newuidmap", pid, &maps.uids, "/etc/subuid")
+                .at("/linux/uidMappings", || {
+                    format!("linux.uidMappings ({})", describe(&maps.uids))
+                })?;
+            run_helper("newgidmap", pid, &maps.gids, "/etc/subgid").at("/linux/gidMappings", || {
+                format!("linux.gidMappings ({})", describe(&maps.gids))
+            })
+        }
+    }
+}
+
+fn write_file(pid: Pid, name: &str, content: &str) -> Result<()> {
+    let path = format!("/proc/{pid}/{name}");
+    std::fs::OpenOptions::new()
+        .write(true)
+        .open(&path)
+        .map_err(|e| Error::io("open", &path, &e))?
+        .write_all(content.as_bytes())
+        .map_err(|e| match e.raw_os_error() {
+            Some(errno) => Error::syscall("write", format_args!("{path:?}, {content:?}"), errno),
+            None => Error::io("write", &path, &e),
+        })
+}
+
+/// One call for the whole map, since the kernel takes a map once.
+fn lines(ranges: &[IdRange]) -> String {
+    ranges
+        .iter()
+        .map(|r| format!("{} {} {}\n", r.inside, r.outside, r.count))
+        .collect()
+}
+
+fn describe(ranges: &[IdRange]) -> String {
+    let each: Vec<String> = ranges
+        .iter()
+        .map(|r| format!("{}:{}:{}", r.inside, r.outside, r.count))
+        .collect();
+    each.join(", ")
+}
+
+fn run_helper(program: &str, pid: Pid, ranges: &[IdRange], file: &str) -> Result<()> {
+    let mut command = Command::new(program);
+    command.arg(pid.to_string());
+    for range in ranges {
+        command.args([range.inside, range.outside, range.count].map(|n| n.to_string()));
+    }
+    let output = match command.output() {
+        Ok(output) => output,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Error::system(format!(
+                "{program} is not installed: {}",
+                strerror(libc::ENOENT)
+            ))
+            .with_hint(format!(
+                "more than one id can be mapped only by {program}: install the package uidmap (Debian) or shadow-utils (Fedora)"
+            )));
+        }
+        Err(e) => return Err(Error::io("execve", program, &e)),
+    };
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let said = said.trim().replace('\n', "; ");
+    Err(
+        Error::system(format!("{program}: {} ({})", said, output.status)).with_hint(format!(
+            "the ranges have to lie within those that {file} grants to this user, and {program} needs its setuid bit or file capability"
+        )),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_is_written_in_one_piece() {
+        let range = |inside, outside, count| IdRange {
+            inside,
+            outside,
+            count,
+        };
+        assert_eq!(
+            lines(&[range(0, 1000, 1), range(1, 100_000, 65536)]),
+            "0 1000 1\n1 100000 65536\n"
+        );
+    }
+}

@@ -1,0 +1,42 @@
+//! The processes of a start: who they are, and who says what to whom.
+//!
+//! One file per process, named as the process is in `ps`, in the log and in errors:
+//!
+//! | file          | process                                                             |
+//! |---------------|---------------------------------------------------------------------|
+//! | `parent`      | `rt create`, `rt run`: makes everything outside, answers init       |
+//! | `bridge`      | short-lived, only to join namespaces that init has to be born into  |
+//! | `init`        | becomes the payload: makes everything inside                        |
+//! | `enter`       | the same for `rt exec`, in a container that is there already        |
+//! | `foreground`  | `rt run` and `rt exec` once the payload runs: signals, tty, status  |
+//!
+//! and one file for each thing between them: `wire` (parent and init), `gate` (`rt start` and
+//! init), `spawn`, `join`, `idmap`, `shield`, `payload` (the end that init and enter share).
+//!
+//! ```text
+//!    parent                             init
+//!      | clone3(namespaces, cgroup fd) ---> |
+//!      | <------------------- MapIds ------ |  with a new user namespace
+//!      | <------------------- EnterCgroup - |  where clone3 could not place it
+//!      | <------------------- MountFd(i) -- |  a source that only the parent can reach
+//!      | <------------------- RunHooks ---- |  prestart, createRuntime
+//!      | <------------------- Console ----- |  with the pty's master
+//!      | <------------------- Ready ------- |  parent writes the state; create returns
+//!      |                                    |
+//!      |       `rt start` --- gate -------> |  (or the parent itself, in `rt run`)
+//!      |                                    |  startContainer hooks, execve
+//!      | <------------------- outcome ----- |  a word of shared memory: at execve, or errno
+//! ```
+//!
+//! init asks and the parent answers; the order above is the order of the protocol, and a
+//! request out of order ends it. Requests hold no strings: the parent believes nothing that
+//! comes from the container's side.
+
+pub mod bridge;
+pub mod gate;
+pub mod idmap;
+pub mod join;
+pub mod kernel;
+pub mod procfs;
+pub mod spawn;
+pub mod wire;

@@ -1,0 +1,113 @@
+//! Makes init: which flags, in which cgroup, by a bridge or not.
+//!
+//! Runs in: parent; the closure runs in init.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use nix::sys::wait::WaitStatus;
+use nix::unistd::Pid;
+
+use crate::error::{Error, Result};
+use crate::plan::namespaces::{Kind, Namespaces};
+use crate::sys::process::{self, Cloned};
+
+use super::bridge;
+use super::join::{self, Pending};
+use super::wire::{Frame, Wire};
+
+/// init as its parent sees it.
+pub struct Spawned {
+    pub pid: Pid,
+    pub pidfd: OwnedFd,
+    pub wire: Wire,
+}
+
+/// What init is born with.
+pub struct Birth {
+    pub wire: Wire,
+    /// Namespaces that are still to be joined.
+    pub pending: Vec<Pending>,
+    /// Whether the cgroup was entered by the clone; if one was given and it was not, init has
+    /// to ask for it, and to make its own cgroup namespace then.
+    pub in_cgroup: bool,
+}
+
+/// Clones init into the plan's new namespaces and runs `init` there, which does not return.
+pub fn spawn(
+    namespaces: &Namespaces,
+    cgroup: Option<BorrowedFd<'_>>,
+    init: impl FnOnce(Birth) -> std::convert::Infallible,
+) -> Result<Spawned> {
+    let (ours, theirs) = Wire::pair()?;
+    // The time namespace is made by init: its offsets are frozen once a process is born in it.
+    let flags = namespaces
+        .list
+        .iter()
+        .filter(|(kind, _)| namespaces.is_new(*kind) && *kind != Kind::Time)
+        .fold(0, |flags, (kind, _)| flags | kind.flag());
+    let bridged = bridge::is_needed(namespaces);
+    match process::clone(if bridged { 0 } else { flags }, cgroup)? {
+        Cloned::Child { in_cgroup } => {
+            drop(ours);
+            let placed = cgroup.is_none() || in_cgroup;
+            let flags = if placed {
+                flags
+            } else {
+                flags & !Kind::Cgroup.flag()
+            };
+            let pending = if bridged {
+                bridge::cross(namespaces, flags, &theirs, in_cgroup)
+            } else {
+                join::open(namespaces)
+            };
+            match pending {
+                Ok(pending) => match init(Birth {
+                    wire: theirs,
+                    pending,
+                    in_cgroup,
+                }) {},
+                Err(error) => {
+                    let who = if bridged { "bridge" } else { "init" };
+                    let _ = theirs.send(&Frame::Failed(error.within(who)), None);
+                    process::exit_now(1)
+                }
+            }
+        }
+        Cloned::Parent { pid, pidfd, .. } => {
+            drop(theirs);
+            if bridged {
+                across(ours, pidfd)
+            } else {
+                Ok(Spawned {
+                    pid,
+                    pidfd,
+                    wire: ours,
+                })
+            }
+        }
+    }
+}
+
+/// Waits until the bridge has made init, and reaps the bridge.
+fn across(wire: Wire, bridge: OwnedFd) -> Result<Spawned> {
+    use std::os::fd::AsFd;
+    let born = loop {
+        match wire.receive()? {
+            Some((Frame::Log(level, line), _)) => crate::log::emit(level, &line),
+            Some((Frame::Born { pid, .. }, _)) => break Ok(Pid::from_raw(pid)),
+            Some((Frame::Failed(error), _)) => break Err(error),
+            Some((frame @ Frame::Request(_), _)) => {
+                break Err(Error::system(format!("the bridge sent {frame:?}")));
+            }
+            None => break Err(Error::system("bridge: it ended without a word")),
+        }
+    };
+    let status = process::wait(bridge.as_fd())?;
+    let pid = born?;
+    if !matches!(status, WaitStatus::Exited(_, 0)) {
+        return Err(Error::system(format!("bridge: it ended with {status:?}")));
+    }
+    // init is a child of this process that nobody has reaped, so its pid is still its own.
+    let pidfd = process::pidfd_open(pid)?;
+    Ok(Spawned { pid, pidfd, wire })
+}

@@ -1,0 +1,200 @@
+//! The wire between the parent and init: what is said, in which order, in which form.
+//!
+//! One datagram is one message. A message from the child is a [`Frame`]; the parent's only
+//! message is an answer, which may carry a descriptor.
+//!
+//! Runs in: parent, bridge, init, enter.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::log::Level;
+use crate::sys::socket;
+
+/// What init asks for. The order of the variants is the order of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Request {
+    /// Write the maps of my user namespace.
+    MapIds,
+    /// Move me into the cgroup.
+    EnterCgroup,
+    /// Open the source of this mount of the plan for me. The answer carries it.
+    MountFd(usize),
+    /// Run the prestart and createRuntime hooks.
+    RunHooks,
+    /// Here is the master of the terminal.
+    Console,
+    /// Here is the listener of the seccomp program.
+    NotifyFd,
+    /// All is done that can be done before start.
+    Ready,
+}
+
+/// Everything that the child says.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Frame {
+    /// From the bridge: the process that it made, as a pid of the parent's namespace.
+    Born {
+        pid: i32,
+        in_cgroup: bool,
+    },
+    Request(Request),
+    /// The end: why there will be no container.
+    Failed(Error),
+    Log(Level, String),
+}
+
+/// The longest message: an error whose every part is a path of 4096 bytes still fits.
+const LONGEST: usize = 64 << 10;
+
+/// One end of the wire.
+pub struct Wire {
+    socket: OwnedFd,
+}
+
+impl Wire {
+    /// The parent's end and the child's.
+    pub fn pair() -> Result<(Wire, Wire)> {
+        let (parent, child) = socket::pair()?;
+        Ok((Wire { socket: parent }, Wire { socket: child }))
+    }
+
+    pub fn from_socket(socket: OwnedFd) -> Wire {
+        Wire { socket }
+    }
+
+    pub fn send(&self, frame: &Frame, fd: Option<BorrowedFd<'_>>) -> Result<()> {
+        let bytes = serde_json::to_vec(frame)
+            .map_err(|e| Error::system(format!("a message that cannot be written: {e}")))?;
+        socket::send(self.socket.as_fd(), &bytes, fd)
+            .map_err(|errno| Error::syscall("sendmsg", "wire", errno as i32))
+    }
+
+    /// The next frame, or none when the other end is gone.
+    pub fn receive(&self) -> Result<Option<(Frame, Option<OwnedFd>)>> {
+        let mut buffer = vec![0; LONGEST];
+        let (length, fd) = match socket::receive(self.socket.as_fd(), &mut buffer) {
+            // The other end died with a message of ours unread.
+            Err(Errno::ECONNRESET) | Ok((0, _)) => return Ok(None),
+            other => other.map_err(|errno| Error::syscall("recvmsg", "wire", errno as i32))?,
+        };
+        let frame = serde_json::from_slice(&buffer[..length])
+            .map_err(|e| Error::system(format!("a message that cannot be read: {e}")))?;
+        Ok(Some((frame, fd)))
+    }
+
+    /// Child: asks and waits. `Gone` when there is no parent any more.
+    pub fn ask(
+        &self,
+        request: Request,
+        fd: Option<BorrowedFd<'_>>,
+    ) -> std::result::Result<Option<OwnedFd>, Gone> {
+        self.send(&Frame::Request(request), fd).map_err(|_| Gone)?;
+        self.await_answer()
+    }
+
+    /// Child: waits for one answer.
+    pub fn await_answer(&self) -> std::result::Result<Option<OwnedFd>, Gone> {
+        let mut byte = [0; 1];
+        match socket::receive(self.socket.as_fd(), &mut byte) {
+            Ok((1, fd)) => Ok(fd),
+            _ => Err(Gone),
+        }
+    }
+
+    /// Parent: answers the last request, or tells init to go on.
+    pub fn answer(&self, fd: Option<BorrowedFd<'_>>) -> Result<()> {
+        socket::send(self.socket.as_fd(), &[1], fd)
+            .map_err(|errno| Error::syscall("sendmsg", "wire", errno as i32))
+    }
+
+    /// Child: hands every later line of the log to the other end.
+    pub fn carry_log(&self) -> Result<()> {
+        let wire = Wire {
+            socket: self
+                .socket
+                .try_clone()
+                .map_err(|e| Error::io("dup", "wire", &e))?,
+        };
+        crate::log::divert(move |level, message| {
+            let _ = wire.send(&Frame::Log(level, message.to_owned()), None);
+        });
+        Ok(())
+    }
+}
+
+impl AsFd for Wire {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// The parent ended before it answered: nobody is left to report to, so the child ends too.
+#[derive(Debug)]
+pub struct Gone;
+
+impl From<Gone> for Error {
+    fn from(_: Gone) -> Error {
+        Error::system("the runtime that started this container is gone")
+    }
+}
+
+/// Refuses a request that comes twice or too early.
+#[derive(Default)]
+pub struct Order {
+    last: Option<Request>,
+}
+
+impl Order {
+    pub fn admit(&mut self, request: Request) -> Result<()> {
+        if self.last.is_some_and(|last| request <= last) {
+            return Err(Error::system(format!(
+                "init asks for {request:?} after {:?}",
+                self.last
+            )));
+        }
+        self.last = Some(request);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_and_its_descriptor_arrive_together() {
+        let (parent, child) = Wire::pair().unwrap();
+        let (other, _keep) = socket::pair().unwrap();
+        child
+            .send(&Frame::Request(Request::Console), Some(other.as_fd()))
+            .unwrap();
+        let (frame, fd) = parent.receive().unwrap().unwrap();
+        assert!(matches!(frame, Frame::Request(Request::Console)));
+        assert!(fd.is_some());
+    }
+
+    #[test]
+    fn the_end_of_one_side_is_seen_by_the_other() {
+        let (parent, child) = Wire::pair().unwrap();
+        drop(child);
+        assert!(parent.receive().unwrap().is_none());
+        let (parent, child) = Wire::pair().unwrap();
+        drop(parent);
+        assert!(child.ask(Request::Ready, None).is_err());
+    }
+
+    #[test]
+    fn requests_out_of_order_are_refused() {
+        let mut order = Order::default();
+        for request in [Request::MapIds, Request::MountFd(1), Request::MountFd(2)] {
+            order.admit(request).unwrap();
+        }
+        assert!(order.admit(Request::MountFd(2)).is_err());
+        assert!(order.admit(Request::MapIds).is_err());
+        order.admit(Request::Ready).unwrap();
+    }
+}
