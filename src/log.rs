@@ -8,11 +8,19 @@
 //! Runs in: every process. In init the lines go to the parent over the wire (see
 //! [`divert`]), so that no descriptor of the log file is open near a payload.
 
+use std::ffi::OsStr;
+use std::fs::File;
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -30,6 +38,15 @@ impl Level {
             Level::Debug => "debug",
         }
     }
+
+    /// The severity of syslog(3), which the journal uses too.
+    fn severity(self) -> u8 {
+        match self {
+            Level::Error => 3,
+            Level::Warning => 4,
+            Level::Debug => 7,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -41,10 +58,79 @@ pub enum Format {
 
 type Diversion = Box<dyn Fn(Level, &str) + Send>;
 
-enum Destination {
+/// Where lines go.
+pub enum Destination {
     Stderr,
-    File(std::fs::File),
+    File(File),
+    Syslog(Datagrams),
+    Journal(Datagrams),
     Diverted(Diversion),
+}
+
+/// A logging daemon's socket and the name that `rt` has there.
+pub struct Datagrams {
+    socket: UnixDatagram,
+    identifier: String,
+}
+
+impl Destination {
+    /// Opens what `--log` names: a path, `file:PATH`, `syslog:IDENTIFIER` or
+    /// `journald:IDENTIFIER`. A file is made if need be and only ever appended to.
+    pub fn open(place: &OsStr) -> Result<Destination> {
+        let bytes = place.as_bytes();
+        if let Some(identifier) = bytes.strip_prefix(b"syslog:") {
+            return Datagrams::connect("/dev/log", identifier).map(Destination::Syslog);
+        }
+        if let Some(identifier) = bytes.strip_prefix(b"journald:") {
+            return Datagrams::connect("/run/systemd/journal/socket", identifier)
+                .map(Destination::Journal);
+        }
+        let path = Path::new(OsStr::from_bytes(
+            bytes.strip_prefix(b"file:").unwrap_or(bytes),
+        ));
+        File::options()
+            .append(true)
+            .create(true)
+            .mode(0o644)
+            .open(path)
+            .map(Destination::File)
+            .map_err(|e| Error::io("open", path, &e).within("--log"))
+    }
+}
+
+impl Datagrams {
+    fn connect(path: &str, identifier: &[u8]) -> Result<Datagrams> {
+        let failed = |call, e| Error::io(call, path, &e).within("--log");
+        let socket = UnixDatagram::unbound().map_err(|e| failed("socket", e))?;
+        socket.connect(path).map_err(|e| failed("connect", e))?;
+        let identifier = match identifier {
+            b"" => "rt".to_owned(),
+            given => String::from_utf8_lossy(given).into_owned(),
+        };
+        Ok(Datagrams { socket, identifier })
+    }
+
+    /// RFC 3164 as syslog daemons read it from a local socket: facility user, no host name.
+    fn syslog_datagram(&self, level: Level, message: &str) -> Vec<u8> {
+        let priority = 1 << 3 | level.severity();
+        let message = message.replace('\n', "; ");
+        format!("<{priority}>{}: {message}", self.identifier).into_bytes()
+    }
+
+    /// systemd's journal protocol: a field per line; one with line feeds in it has its length
+    /// in front, as 64 bits, little-endian.
+    fn journal_datagram(&self, level: Level, message: &str) -> Vec<u8> {
+        let mut datagram = format!(
+            "PRIORITY={}\nSYSLOG_IDENTIFIER={}\nMESSAGE\n",
+            level.severity(),
+            self.identifier.replace('\n', " "),
+        )
+        .into_bytes();
+        datagram.extend((message.len() as u64).to_le_bytes());
+        datagram.extend(message.as_bytes());
+        datagram.push(b'\n');
+        datagram
+    }
 }
 
 struct Sink {
@@ -58,13 +144,13 @@ static SINK: Mutex<Sink> = Mutex::new(Sink {
     destination: Destination::Stderr,
 });
 
-/// Sets the threshold, the form and, where one is given, the file that lines go to.
-pub fn configure(level: Level, format: Format, file: Option<std::fs::File>) {
+/// Sets the threshold, the form and, where one is given, the place that lines go to.
+pub fn configure(level: Level, format: Format, destination: Option<Destination>) {
     THRESHOLD.store(level as u8, Ordering::Relaxed);
     with_sink(|sink| {
         sink.format = format;
-        if let Some(file) = file {
-            sink.destination = Destination::File(file);
+        if let Some(destination) = destination {
+            sink.destination = destination;
         }
     });
 }
@@ -92,17 +178,30 @@ pub fn debug(message: impl FnOnce() -> String) {
     }
 }
 
-/// Writes one line of any level. A destination that cannot be written to is no reason to
-/// stop a container.
+/// Writes one line of any level.
 pub fn emit(level: Level, message: &str) {
+    record(level, message, None);
+}
+
+/// Writes the one error of this process. As JSON the hint is a key of its own, which callers
+/// ignore: podman's patterns run over `msg`.
+pub fn error(message: &str, hint: Option<&str>) {
+    record(Level::Error, message, hint);
+}
+
+/// A destination that cannot be written to is no reason to stop a container.
+fn record(level: Level, message: &str, hint: Option<&str>) {
     with_sink(|sink| {
-        let line = match sink.format {
-            Format::Json => json_line(level, message),
+        let format = sink.format;
+        let line = || match format {
+            Format::Json => json_line(level, message, hint),
             Format::Text => format!("{} {}: {message}\n", timestamp(), level.name()),
         };
         let _ = match &mut sink.destination {
-            Destination::Stderr => std::io::stderr().write_all(line.as_bytes()),
-            Destination::File(file) => file.write_all(line.as_bytes()),
+            Destination::Stderr => std::io::stderr().write_all(line().as_bytes()),
+            Destination::File(file) => file.write_all(line().as_bytes()),
+            Destination::Syslog(to) => send(to, &to.syslog_datagram(level, message)),
+            Destination::Journal(to) => send(to, &to.journal_datagram(level, message)),
             Destination::Diverted(to) => {
                 to(level, message);
                 Ok(())
@@ -111,10 +210,18 @@ pub fn emit(level: Level, message: &str) {
     });
 }
 
-/// Whether lines go to a file (or elsewhere than stderr): then `main` reports an error twice,
-/// there and on stderr.
-pub fn goes_to_a_file() -> bool {
-    with_sink(|sink| matches!(sink.destination, Destination::File(_)))
+fn send(to: &Datagrams, datagram: &[u8]) -> std::io::Result<()> {
+    to.socket.send(datagram).map(drop)
+}
+
+/// Whether the log is something else than stderr: then `main` reports an error twice, there
+/// and on stderr.
+pub fn is_apart_from_stderr() -> bool {
+    with_sink(|sink| !matches!(sink.destination, Destination::Stderr))
+}
+
+pub fn format() -> Format {
+    with_sink(|sink| sink.format)
 }
 
 /// The present time as RFC 3339 in UTC, to the second.
@@ -123,13 +230,14 @@ fn timestamp() -> String {
     format!("{now:.0}")
 }
 
-fn json_line(level: Level, message: &str) -> String {
+fn json_line(level: Level, message: &str, hint: Option<&str>) -> String {
     let mut line = serde_json::json!({
         "level": level.name(), "msg": message, "time": timestamp(),
-    })
-    .to_string();
-    line.push('\n');
-    line
+    });
+    if let Some(hint) = hint {
+        line["hint"] = hint.into();
+    }
+    format!("{line}\n")
 }
 
 fn with_sink<T>(f: impl FnOnce(&mut Sink) -> T) -> T {
@@ -145,11 +253,41 @@ mod tests {
 
     #[test]
     fn a_json_line_has_what_containerd_decodes() {
-        let line = json_line(Level::Error, "a \"quoted\" word");
+        let line = json_line(Level::Error, "a \"quoted\" word", None);
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["level"], "error");
         assert_eq!(value["msg"], "a \"quoted\" word");
         let time: jiff::Timestamp = value["time"].as_str().unwrap().parse().unwrap();
         assert!(time <= jiff::Timestamp::now());
+    }
+
+    #[test]
+    fn a_daemon_gets_one_datagram_that_cannot_hold_a_second_record() {
+        let (socket, _) = UnixDatagram::pair().unwrap();
+        let to = Datagrams {
+            socket,
+            identifier: "rt\nPRIORITY=0".into(),
+        };
+        assert_eq!(
+            to.journal_datagram(Level::Error, "a\nb"),
+            b"PRIORITY=3\nSYSLOG_IDENTIFIER=rt PRIORITY=0\nMESSAGE\n\x03\0\0\0\0\0\0\0a\nb\n"
+        );
+        let to = Datagrams {
+            identifier: "rt".into(),
+            ..to
+        };
+        assert_eq!(to.syslog_datagram(Level::Warning, "a\nb"), b"<12>rt: a; b");
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_opened_is_named() {
+        let error = Destination::open(OsStr::new("file:/nonexistent/log"));
+        let Err(error) = error else {
+            panic!("opened");
+        };
+        assert_eq!(
+            error.to_string(),
+            r#"--log: open("/nonexistent/log"): No such file or directory"#
+        );
     }
 }

@@ -1,12 +1,45 @@
 //! `rt`, a low-level container runtime.
+//!
+//! Owns the beginning and the end: it hands the command line to [`cli`], and it is the only
+//! place that reports an error and the only one that ends the process.
+//!
+//! Runs in: parent.
 
 #![deny(unsafe_code)]
 #![allow(dead_code)] // until the house is whole
 
+mod cli;
+mod diagnose;
 mod error;
 mod log;
 mod plan;
 mod process;
 mod sys;
 
-fn main() {}
+use cli::Parsed;
+use error::Error;
+
+fn main() {
+    std::process::exit(run().into());
+}
+
+/// Parses and dispatches. Returns the exit status.
+fn run() -> u8 {
+    let call = match cli::parse(std::env::args_os()) {
+        Ok(Parsed::Call(call)) => call,
+        Ok(Parsed::Text(text)) => return status(cli::print(text).map(|()| 0), 1),
+        Ok(Parsed::TextThen(text, error)) => {
+            return status(cli::print(text).and(Err(error)), 1);
+        }
+        Err(error) => return status(Err(error), 1),
+    };
+    let failure = call.failure_status();
+    status(call.run(), failure)
+}
+
+fn status(result: Result<u8, Error>, failure: u8) -> u8 {
+    result.unwrap_or_else(|error| {
+        diagnose::report(&error);
+        failure
+    })
+}

@@ -1,0 +1,73 @@
+//! The options that `create` and `run` share, and the remedy for a forgotten `--bundle`.
+//!
+//! Runs in: parent.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::not_yet;
+use crate::error::{Error, Result};
+
+#[derive(Args, Clone, Debug)]
+pub struct BundleOptions {
+    /// Directory of the bundle, which holds config.json
+    #[arg(short, long, value_name = "DIR", default_value = ".")]
+    pub bundle: PathBuf,
+
+    /// Read this file in place of config.json
+    #[arg(short = 'f', long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Unix socket that receives the master end of the payload's terminal
+    #[arg(long, value_name = "PATH")]
+    pub console_socket: Option<PathBuf>,
+
+    /// Unix socket that receives a pidfd of the container's init
+    #[arg(long, value_name = "PATH")]
+    pidfd_socket: Option<PathBuf>,
+
+    /// Write the pid of the container's init to this file
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+
+    /// Change the root by a mount and chroot(2), where pivot_root(2) cannot (a ramdisk)
+    #[arg(long)]
+    pub no_pivot: bool,
+
+    /// Stay in the caller's session keyring
+    #[arg(long)]
+    pub no_new_keyring: bool,
+
+    /// Keep N more descriptors open in the payload, behind the three streams and LISTEN_FDS
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    pub preserve_fds: u32,
+
+    /// Name of the container
+    #[arg(value_name = "CONTAINER")]
+    pub id: String,
+}
+
+impl BundleOptions {
+    /// Refuses the options that are understood and not built yet.
+    pub fn check(&self) -> Result<()> {
+        match &self.pidfd_socket {
+            Some(_) => Err(not_yet("--pidfd-socket")),
+            None => Ok(()),
+        }
+    }
+
+    /// Adds the right call to `error`, the failure to open the bundle, where the container's
+    /// id looks like the bundle that was meant: `rt create DIR`.
+    pub fn name_the_right_call(&self, error: Error, verb: &str) -> Error {
+        let here = self.bundle.join("config.json");
+        let meant = Path::new(&self.id);
+        if self.config.is_some() || here.exists() || !meant.join("config.json").is_file() {
+            return error;
+        }
+        error.with_hint(format!(
+            "{meant:?} is a bundle; a container needs a name too: rt {verb} --bundle {} NAME",
+            self.id
+        ))
+    }
+}

@@ -1,0 +1,131 @@
+//! The command line: a file per verb, with its options and its `run`.
+//!
+//! Owns every option that a caller may pass, and what an engine reads from standard output.
+//! The table below is the table of contents. A verb is known here by functions alone, so that
+//! a call builds the parser of the one verb that it names (see [`parse`]).
+//!
+//! Runs in: parent, with the caller's privileges.
+
+mod bundle_options;
+mod checkpoint;
+mod create;
+mod delete;
+mod events;
+mod exec;
+mod features;
+mod global;
+mod kill;
+mod list;
+mod mounts;
+mod output;
+mod parse;
+mod pause;
+mod ps;
+mod restore;
+mod resume;
+mod run;
+mod signal;
+mod spec;
+mod start;
+mod state;
+mod update;
+mod version;
+
+use clap::{ArgMatches, Command};
+
+use crate::error::{Error, Result};
+
+pub use global::Global;
+pub use output::print;
+pub use parse::{Parsed, parse};
+
+/// Every verb, in the order of the help text.
+static VERBS: [Entry; 18] = [
+    entry::<create::Create>(),
+    entry::<start::Start>(),
+    entry::<run::Run>(),
+    entry::<exec::Exec>(),
+    entry::<kill::Kill>(),
+    entry::<delete::Delete>(),
+    entry::<state::State>(),
+    entry::<list::List>(),
+    entry::<ps::Ps>(),
+    entry::<pause::Pause>(),
+    entry::<resume::Resume>(),
+    entry::<update::Update>(),
+    entry::<events::Events>(),
+    entry::<checkpoint::Checkpoint>(),
+    entry::<restore::Restore>(),
+    entry::<mounts::Mounts>(),
+    entry::<spec::Spec>(),
+    entry::<features::Features>(),
+];
+
+/// A verb's options, made from the command line, and what it does.
+trait Verb: clap::Args {
+    const NAME: &'static str;
+    const ABOUT: &'static str;
+    /// The usage line's words behind `rt NAME`, where clap's own would mislead.
+    const USAGE: Option<&'static str> = None;
+    /// The exit status of a call that fails after its options were understood.
+    const FAILURE: u8 = 1;
+    /// False for a verb that understands its options and does nothing else yet. Engines ask
+    /// by `NAME --help` whether it works, so for such a verb that fails too.
+    const WORKS: bool = true;
+
+    /// Returns the exit status: 0, or that of the payload.
+    fn run(self, global: &Global) -> Result<u8>;
+}
+
+struct Entry {
+    name: &'static str,
+    about: &'static str,
+    usage: Option<&'static str>,
+    failure: u8,
+    works: bool,
+    options: fn(Command) -> Command,
+    run: fn(&ArgMatches, &Global) -> Result<u8>,
+}
+
+const fn entry<V: Verb>() -> Entry {
+    Entry {
+        name: V::NAME,
+        about: V::ABOUT,
+        usage: V::USAGE,
+        failure: V::FAILURE,
+        works: V::WORKS,
+        options: V::augment_args,
+        run: |matches, global| {
+            V::from_arg_matches(matches)
+                .map_err(|e| parse::usage_error(&e))?
+                .run(global)
+        },
+    }
+}
+
+/// A verb with its options, ready to run.
+pub struct Call {
+    entry: &'static Entry,
+    matches: ArgMatches,
+    global: Global,
+}
+
+impl Call {
+    /// Carries the verb out and returns the exit status, that of the payload included.
+    pub fn run(self) -> Result<u8> {
+        (self.entry.run)(&self.matches, &self.global)
+    }
+
+    /// The exit status of this verb where `run` fails.
+    pub fn failure_status(&self) -> u8 {
+        self.entry.failure
+    }
+}
+
+/// What a verb, or a part of one, answers until it is built.
+fn not_yet(what: &str) -> Error {
+    Error::unsupported(format!("{what} is not supported by this version of rt"))
+}
+
+#[cfg(test)]
+mod tests;

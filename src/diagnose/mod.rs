@@ -1,0 +1,104 @@
+//! Why it did not work, and what to do.
+//!
+//! Owns the form in which an error leaves the process. Only `main` reports one.
+//!
+//! Runs in: parent.
+
+mod hints;
+
+use std::io::Write;
+
+use crate::error::{Error, Kind};
+use crate::log::{self, Format};
+
+/// conmon forwards what it gets by one read(2) of this size.
+const REPORT_LIMIT_BYTES: usize = 8 * 1024 - 1;
+
+/// Reports `error`: on stderr in one write(2), and in the log where that is another place.
+pub fn report(error: &Error) {
+    let usage = error.kind() == Kind::Usage;
+    let message = match usage {
+        true => first_line(&error.to_string()),
+        false => one_line(&error.to_string()),
+    };
+    let hint = match error.hint() {
+        Some(hint) => Some(hint.to_owned()),
+        None => hints::find(error, &hints::Situation::here()).map(str::to_owned),
+    };
+    let apart = log::is_apart_from_stderr();
+    if apart {
+        log::error(&message, hint.as_deref());
+    }
+    let text = match (apart, log::format(), usage) {
+        (false, Format::Json, _) => return log::error(&message, hint.as_deref()),
+        (_, _, true) => truncated(&error.to_string(), REPORT_LIMIT_BYTES),
+        (_, _, false) => text(&message, hint.as_deref()),
+    };
+    // Where even stderr is gone, the exit status has to do.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// The error and its remedy, a line each, short enough for one read.
+fn text(message: &str, hint: Option<&str>) -> String {
+    let hint = hint.map_or_else(String::new, |hint| {
+        format!(
+            "hint: {}\n",
+            truncated(&one_line(hint), REPORT_LIMIT_BYTES / 4)
+        )
+    });
+    let room = REPORT_LIMIT_BYTES - hint.len() - "rt: \n".len();
+    format!("rt: {}\n{hint}", truncated(message, room))
+}
+
+/// A usage error in the log: clap's first line, without its own prefix.
+fn first_line(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line).to_owned()
+}
+
+/// A name from outside may hold line feeds; an error is one line.
+fn one_line(message: &str) -> String {
+    message.replace('\n', "\\n")
+}
+
+/// Cuts `text` to `limit_bytes`, at a character, and shows that it did.
+fn truncated(text: &str, limit_bytes: usize) -> String {
+    const MARK: &str = "...";
+    if text.len() <= limit_bytes {
+        return text.to_owned();
+    }
+    let mut end = limit_bytes - MARK.len();
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}{MARK}", &text[..end])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_and_hint_are_a_line_each() {
+        assert_eq!(text("a: b", None), "rt: a: b\n");
+        assert_eq!(text("a: b", Some("c")), "rt: a: b\nhint: c\n");
+        assert_eq!(
+            text(&one_line("a\nb"), Some("c\nd")),
+            "rt: a\\nb\nhint: c\\nd\n"
+        );
+    }
+
+    #[test]
+    fn a_report_fits_one_read_and_keeps_its_hint() {
+        let long = "ü".repeat(10_000);
+        let report = text(&long, Some(&long));
+        assert!(report.len() <= REPORT_LIMIT_BYTES, "{}", report.len());
+        assert_eq!(report.lines().count(), 2);
+        assert!(report.ends_with("...\n"));
+    }
+
+    #[test]
+    fn a_usage_error_is_one_line_in_the_log() {
+        assert_eq!(first_line("error: x\n\nUsage: y\n"), "x");
+    }
+}
