@@ -14,6 +14,7 @@ mod error;
 mod log;
 mod plan;
 mod process;
+mod state;
 mod sys;
 
 use cli::Parsed;
