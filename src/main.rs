@@ -8,9 +8,11 @@
 #![deny(unsafe_code)]
 #![allow(dead_code)] // until the house is whole
 
+mod bundle;
 mod cli;
 mod diagnose;
 mod error;
+mod host;
 mod log;
 mod plan;
 mod process;

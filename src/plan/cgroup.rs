@@ -2,7 +2,23 @@
 
 use std::path::PathBuf;
 
-use super::HostPath;
+use super::create::CreateOptions;
+use super::{ContainerPath, HostPath, device_rules, limits};
+use crate::bundle::Bundle;
+use crate::error::{Error, Result};
+use crate::host::{Cgroup2, Host};
+
+/// Who makes the container's cgroup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CgroupManager {
+    /// rt itself, by mkdir(2).
+    #[default]
+    Cgroupfs,
+    /// systemd, as a scope.
+    Systemd,
+    /// Nobody: the container stays in the caller's.
+    Disabled,
+}
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Cgroup {
@@ -56,4 +72,104 @@ pub enum RuleKind {
     All,
     Character,
     Block,
+}
+
+impl Cgroup {
+    pub fn plan(
+        bundle: &Bundle,
+        options: &CreateOptions,
+        host: &Host,
+        warnings: &mut Vec<String>,
+    ) -> Result<Cgroup> {
+        let resources = bundle.config.linux().resources.as_ref();
+        let settings = match resources {
+            Some(resources) => limits::settings(resources, warnings)?,
+            None => Vec::new(),
+        };
+        let placement = place(bundle, options, host)?;
+        if let (Placement::None { reason }, Some(first)) = (&placement, settings.first()) {
+            return Err(Error::unsupported(format!(
+                "{}: a limit needs a cgroup, and there is none: {reason}",
+                crate::bundle::checks::place_in_words(&first.pointer)
+            ))
+            .with_pointer(first.pointer.clone()));
+        }
+        Ok(Cgroup {
+            placement,
+            required: !settings.is_empty(),
+            settings,
+            devices: resources
+                .and_then(|resources| resources.devices.as_deref())
+                .map(device_rules::plan)
+                .transpose()?,
+        })
+    }
+}
+
+fn place(bundle: &Bundle, options: &CreateOptions, host: &Host) -> Result<Placement> {
+    let none = |reason: &str| {
+        Ok(Placement::None {
+            reason: reason.into(),
+        })
+    };
+    match options.cgroup_manager {
+        CgroupManager::Disabled => return none("--cgroup-manager=disabled"),
+        CgroupManager::Systemd => {
+            return Err(Error::unsupported(
+                "--systemd-cgroup: the systemd driver is not there yet",
+            )
+            .with_hint("use the cgroupfs driver, with podman `--cgroup-manager=cgroupfs`"));
+        }
+        CgroupManager::Cgroupfs => {}
+    }
+    match &host.cgroup2 {
+        None => none("no cgroup2 is mounted"),
+        Some(cgroup2) => {
+            let given = bundle
+                .config
+                .linux()
+                .cgroups_path
+                .as_deref()
+                .unwrap_or_default();
+            Ok(Placement::Path {
+                mount: HostPath::new(&cgroup2.mount),
+                path: cgroup_path(given, &options.id, cgroup2),
+            })
+        }
+    }
+}
+
+/// An absolute path counts from the mount; a relative one from the parent of the caller's
+/// own cgroup, which most likely holds processes and so cannot give controllers to children
+/// (cgroups(7), "no internal processes").
+fn cgroup_path(given: &str, id: &str, cgroup2: &Cgroup2) -> PathBuf {
+    let clean = |path: &str| ContainerPath::new(path).beneath_root().to_owned();
+    if given.starts_with('/') {
+        return clean(given).into();
+    }
+    let name = if given.is_empty() { id } else { given };
+    let parent = cgroup2.own.parent().unwrap_or(std::path::Path::new(""));
+    parent.join(clean(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_relative_cgroup_lies_beside_the_callers_own() {
+        let cgroup2 = Cgroup2 {
+            mount: "/sys/fs/cgroup".into(),
+            own: "user.slice/session-1.scope".into(),
+        };
+        let path = |given| cgroup_path(given, "web", &cgroup2);
+        assert_eq!(path("/a/../b"), PathBuf::from("b"));
+        assert_eq!(path("a/b"), PathBuf::from("user.slice/a/b"));
+        assert_eq!(path(""), PathBuf::from("user.slice/web"));
+        let root = Cgroup2 {
+            own: PathBuf::new(),
+            ..cgroup2.clone()
+        };
+        assert_eq!(cgroup_path("", "web", &root), PathBuf::from("web"));
+    }
 }

@@ -3,7 +3,9 @@
 use std::ffi::CString;
 use std::time::Duration;
 
-use super::HostPath;
+use super::{HostPath, c_string};
+use crate::bundle::{Config, config};
+use crate::error::Result;
 
 /// runtime-spec config.md#posix-platform-hooks, in the order in which they run.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -25,4 +27,54 @@ pub struct Hook {
     pub args: Vec<CString>,
     pub env: Vec<CString>,
     pub timeout: Option<Duration>,
+}
+
+impl Hooks {
+    pub fn plan(config: &Config) -> Result<Hooks> {
+        let Some(given) = &config.hooks else {
+            return Ok(Hooks::default());
+        };
+        let [
+            prestart,
+            create_runtime,
+            create_container,
+            start_container,
+            poststart,
+            poststop,
+        ] = given.lists().map(|(name, hooks)| plan_list(name, hooks));
+        Ok(Hooks {
+            prestart: prestart?,
+            create_runtime: create_runtime?,
+            create_container: create_container?,
+            start_container: start_container?,
+            poststart: poststart?,
+            poststop: poststop?,
+        })
+    }
+}
+
+fn plan_list(name: &str, hooks: &[config::Hook]) -> Result<Vec<Hook>> {
+    let plan_one = |(n, hook): (usize, &config::Hook)| {
+        let pointer = format!("/hooks/{name}/{n}");
+        let path = hook.path.clone().unwrap_or_default();
+        let strings = |list: &[String], field: &str| -> Result<Vec<CString>> {
+            let one = |(n, s): (usize, &String)| c_string(s, &format!("{pointer}/{field}/{n}"));
+            list.iter().enumerate().map(one).collect()
+        };
+        let mut args = strings(&hook.args, "args")?;
+        if args.is_empty() {
+            args.push(c_string(&path, &format!("{pointer}/path"))?);
+        }
+        Ok(Hook {
+            args,
+            env: strings(&hook.env, "env")?,
+            path: HostPath::new(path),
+            timeout: hook
+                .timeout
+                .and_then(|s| u64::try_from(s).ok())
+                .map(Duration::from_secs),
+            pointer,
+        })
+    };
+    hooks.iter().enumerate().map(plan_one).collect()
 }

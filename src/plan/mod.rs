@@ -8,17 +8,35 @@
 //!
 //! Runs in: parent, before anything is created. Init only reads it.
 
+mod capabilities;
 pub mod cgroup;
+mod create;
+mod device_rules;
+mod devices;
+mod exec;
+#[cfg(test)]
+mod golden;
 pub mod hooks;
+mod id_maps;
+mod limits;
+mod mounts;
 pub mod namespaces;
 pub mod path;
+mod personality;
 pub mod process;
 pub mod rootfs;
+mod scheduling;
+mod sysctl;
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
 
+pub use create::{CreateOptions, Rootless, wanted};
+pub use exec::{ExecOptions, User, for_exec};
 pub use path::{ContainerPath, HostPath};
+
+use crate::bundle::Config;
+use crate::error::{Error, Result};
 
 /// All that has to be done to make one container.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,4 +89,39 @@ impl Descriptors {
     pub fn first_closed(self) -> u32 {
         3 + self.listen + self.preserve
     }
+}
+
+/// A string of config.json as the kernel takes it.
+fn c_string(text: &str, pointer: &str) -> Result<CString> {
+    CString::new(text)
+        .map_err(|_| Error::invalid("holds a NUL byte").with_pointer(pointer))
+        .map_err(|e| e.within(crate::bundle::checks::place_in_words(pointer)))
+}
+
+/// Fields that rt cannot honour yet. Ignoring one would make a container other than the one
+/// that was asked for.
+fn refuse_what_is_not_there_yet(config: &Config) -> Result<()> {
+    let linux = config.linux();
+    let label = |given: &Option<String>| given.as_deref().is_some_and(|label| !label.is_empty());
+    let mut asked = Vec::new();
+    if linux.seccomp.is_some() {
+        asked.push("seccomp");
+    }
+    if !linux.net_devices.is_empty() {
+        asked.push("netDevices");
+    }
+    if linux.intel_rdt.is_some() {
+        asked.push("intelRdt");
+    }
+    if label(&linux.mount_label) {
+        asked.push("mountLabel");
+    }
+    let Some(first) = asked.first() else {
+        return Ok(());
+    };
+    let text: Vec<String> = asked
+        .iter()
+        .map(|name| format!("linux.{name}: is not there yet"))
+        .collect();
+    Err(Error::unsupported(text.join("; ")).with_pointer(format!("/linux/{first}")))
 }

@@ -1,6 +1,10 @@
 //! Namespaces: which are new, which are joined, and the id maps of a new user namespace.
 
-use super::HostPath;
+use super::{HostPath, id_maps};
+use crate::bundle::Config;
+use crate::error::{Error, Result};
+use crate::host::Host;
+pub use crate::host::IdRange;
 
 /// A kind of namespace, by the names of namespaces(7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,6 +30,11 @@ impl Kind {
         Kind::Cgroup,
         Kind::Time,
     ];
+
+    /// The kind of that name in config.json.
+    pub fn from_name(name: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.name() == name)
+    }
 
     /// The word of config.json: `linux.namespaces[].type`.
     pub fn name(self) -> &'static str {
@@ -86,6 +95,51 @@ pub struct Namespaces {
 }
 
 impl Namespaces {
+    /// The namespaces of config.json. A caller without CAP_SYS_ADMIN can make none without a
+    /// user namespace, so one is added for it, as crun does.
+    pub fn plan(config: &Config, host: &Host, warnings: &mut Vec<String>) -> Result<Namespaces> {
+        let linux = config.linux();
+        let mut list = Vec::new();
+        for (n, given) in linux.namespaces.iter().enumerate() {
+            let kind = given
+                .kind
+                .as_deref()
+                .and_then(Kind::from_name)
+                .ok_or_else(|| {
+                    Error::invalid(format!(
+                        "linux.namespaces[{n}].type: is no kind of namespace"
+                    ))
+                    .with_pointer(format!("/linux/namespaces/{n}/type"))
+                })?;
+            let namespace = match given.path.as_deref() {
+                None | Some("") => Namespace::New,
+                Some(path) => Namespace::Join(HostPath::new(path)),
+            };
+            list.push((kind, namespace));
+        }
+        let has_user = list.iter().any(|(kind, _)| *kind == Kind::User);
+        if !has_user && !host.is_privileged() {
+            warnings.push(
+                "linux.namespaces: without CAP_SYS_ADMIN a user namespace is needed: added".into(),
+            );
+            list.insert(0, (Kind::User, Namespace::New));
+        }
+        let mut namespaces = Namespaces {
+            list,
+            ..Namespaces::default()
+        };
+        if namespaces.is_new(Kind::User) {
+            namespaces.id_maps = Some(id_maps::plan(linux, host, warnings)?);
+        }
+        if namespaces.is_new(Kind::Time) {
+            let offsets = linux.time_offsets.iter();
+            namespaces.time_offsets = offsets
+                .map(|(clock, by)| (clock.clone(), by.secs, by.nanosecs))
+                .collect();
+        }
+        Ok(namespaces)
+    }
+
     pub fn get(&self, kind: Kind) -> Option<&Namespace> {
         self.list.iter().find(|(k, _)| *k == kind).map(|(_, n)| n)
     }
@@ -104,20 +158,6 @@ impl Namespaces {
             Namespace::Join(path) => Some((*kind, path)),
             Namespace::New => None,
         })
-    }
-}
-
-/// One line of a uid_map or gid_map, user_namespaces(7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IdRange {
-    pub inside: u32,
-    pub outside: u32,
-    pub count: u32,
-}
-
-impl IdRange {
-    pub fn contains_inside(self, id: u32) -> bool {
-        id.checked_sub(self.inside).is_some_and(|n| n < self.count)
     }
 }
 

@@ -2,7 +2,12 @@
 
 use std::ffi::CString;
 
-use super::namespaces::IdRange;
+use super::create::{CreateOptions, keyring_name};
+use super::namespaces::{IdRange, Kind, Namespaces, maps_inside};
+use super::{c_string, capabilities, scheduling};
+use crate::bundle::{Bundle, config};
+use crate::error::{Error, Result};
+use crate::host::Host;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Process {
@@ -85,4 +90,207 @@ pub struct MemoryPolicy {
     pub mode: i32,
     /// Bit N for node N.
     pub nodes: Vec<u64>,
+}
+
+/// SPEC: config.md#posix-process leaves the umask to the runtime; runc and crun take this.
+pub const DEFAULT_UMASK: u32 = 0o022;
+
+impl Process {
+    /// The first process of a container.
+    pub fn for_init(
+        given: &config::Process,
+        bundle: &Bundle,
+        options: &CreateOptions,
+        namespaces: &Namespaces,
+        host: &Host,
+        warnings: &mut Vec<String>,
+    ) -> Result<Process> {
+        let maps = namespaces.id_maps.as_ref();
+        let setgroups_denied =
+            host.setgroups_denied || maps.is_some_and(|maps| maps.deny_setgroups);
+        let mut process = Process::from_config(given, host, warnings)?;
+        process.keyring = keyring_name(options);
+        process.groups = groups(given, bundle, setgroups_denied)?;
+        process.memory_policy = scheduling::memory_policy(&bundle.config)?;
+        let (uids, gids) = match (maps, namespaces.is_private(Kind::User)) {
+            (Some(maps), _) => (maps.uids.clone(), maps.gids.clone()),
+            // The maps of a namespace that is joined are known only inside.
+            (None, true) => return Ok(process),
+            (None, false) => (host.uid_map.clone(), host.gid_map.clone()),
+        };
+        process.check_ids(&uids, &gids)?;
+        if maps.is_some() {
+            process.uid_ranges = uids;
+        }
+        Ok(process)
+    }
+
+    /// What config.json's `process` says on its own: without groups and keyring.
+    pub(super) fn from_config(
+        given: &config::Process,
+        host: &Host,
+        warnings: &mut Vec<String>,
+    ) -> Result<Process> {
+        let (env, home_missing) = environment(&given.env)?;
+        let text = |value: &Option<String>, pointer: &str| match value.as_deref() {
+            None | Some("") => Ok(None),
+            Some(text) => c_string(text, pointer).map(Some),
+        };
+        let affinity = given.exec_cpu_affinity.as_ref();
+        Ok(Process {
+            args: strings(&given.args, "/process/args")?,
+            env,
+            home_missing,
+            cwd: c_string(given.cwd.as_deref().unwrap_or("/"), "/process/cwd")?,
+            uid: given.user.uid,
+            gid: given.user.gid,
+            groups: Some(given.user.additional_gids.to_vec()),
+            umask: given.user.umask.unwrap_or(DEFAULT_UMASK),
+            terminal: terminal(given),
+            capabilities: match &given.capabilities {
+                Some(sets) => capabilities::plan(sets, host.last_capability, warnings),
+                None => Capabilities::default(),
+            },
+            no_new_privileges: given.no_new_privileges.unwrap_or(false),
+            rlimits: given
+                .rlimits
+                .iter()
+                .filter_map(scheduling::rlimit)
+                .collect(),
+            oom_score_adj: given
+                .oom_score_adj
+                .and_then(|score| i32::try_from(score).ok()),
+            scheduler: given.scheduler.as_ref().map(scheduling::scheduler),
+            io_priority: given.io_priority.as_ref().map(scheduling::io_priority),
+            affinity_initial: affinity.and_then(|a| scheduling::cpu_list(a.initial.as_deref())),
+            affinity_final: affinity.and_then(|a| scheduling::cpu_list(a.last.as_deref())),
+            apparmor_profile: text(&given.apparmor_profile, "/process/apparmorProfile")?,
+            selinux_label: text(&given.selinux_label, "/process/selinuxLabel")?,
+            keyring: None,
+            memory_policy: None,
+            uid_ranges: Vec::new(),
+        })
+    }
+
+    /// Refuses ids that mean nothing in the container: setresuid(2) would say only
+    /// "Invalid argument".
+    fn check_ids(&self, uids: &[IdRange], gids: &[IdRange]) -> Result<()> {
+        let mut bad = Vec::new();
+        let mut check = |ranges: &[IdRange], id: u32, pointer: String| {
+            if !maps_inside(ranges, id) {
+                bad.push((pointer, id));
+            }
+        };
+        check(uids, self.uid, "/process/user/uid".into());
+        check(gids, self.gid, "/process/user/gid".into());
+        for (n, gid) in self.groups.iter().flatten().enumerate() {
+            check(gids, *gid, format!("/process/user/additionalGids/{n}"));
+        }
+        let Some((first, _)) = bad.first() else {
+            return Ok(());
+        };
+        let text: Vec<String> = bad
+            .iter()
+            .map(|(pointer, id)| {
+                let place = crate::bundle::checks::place_in_words(pointer);
+                format!("{place}: {id} is not mapped in the container's user namespace")
+            })
+            .collect();
+        Err(Error::invalid(text.join("; ")).with_pointer(first.clone()))
+    }
+}
+
+/// None where setgroups(2) is denied and nothing is asked for, or where the caller's groups
+/// are to be kept (crun's annotation, which podman and buildah set).
+fn groups(given: &config::Process, bundle: &Bundle, denied: bool) -> Result<Option<Vec<u32>>> {
+    let asked = &given.user.additional_gids;
+    if bundle
+        .config
+        .annotations
+        .get("run.oci.keep_original_groups")
+        .is_some_and(|v| v == "1")
+    {
+        return Ok(None);
+    }
+    match denied {
+        false => Ok(Some(asked.to_vec())),
+        true if asked.is_empty() => Ok(None),
+        true => Err(Error::unsupported(
+            "process.user.additionalGids: setgroups is denied in this user namespace",
+        )
+        .with_pointer("/process/user/additionalGids")
+        .with_hint("map a range of gids by newgidmap, or leave additionalGids out")),
+    }
+}
+
+fn terminal(given: &config::Process) -> Option<Terminal> {
+    let size = |size: config::ConsoleSize| {
+        let number = |n: u64| u16::try_from(n).unwrap_or(u16::MAX);
+        Some((number(size.width), number(size.height))).filter(|size| *size != (0, 0))
+    };
+    given.terminal.unwrap_or(false).then(|| Terminal {
+        size: given.console_size.and_then(size),
+    })
+}
+
+fn strings(list: &[String], pointer: &str) -> Result<Vec<CString>> {
+    list.iter()
+        .enumerate()
+        .map(|(n, s)| c_string(s, &format!("{pointer}/{n}")))
+        .collect()
+}
+
+/// Each name once, at the place of its last entry's value but of its first appearance; and
+/// whether HOME is absent or empty, which is then left out.
+fn environment(given: &[String]) -> Result<(Vec<CString>, bool)> {
+    let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
+    let mut places = std::collections::HashMap::new();
+    let mut entries: Vec<(&str, usize)> = Vec::with_capacity(given.len());
+    for (n, entry) in given.iter().map(String::as_str).enumerate() {
+        match places.entry(name(entry)) {
+            std::collections::hash_map::Entry::Occupied(place) => {
+                entries[*place.get()] = (entry, n)
+            }
+            std::collections::hash_map::Entry::Vacant(place) => {
+                place.insert(entries.len());
+                entries.push((entry, n));
+            }
+        }
+    }
+    let home = entries
+        .iter()
+        .any(|(entry, _)| entry.len() > 5 && entry.starts_with("HOME="));
+    let env = entries
+        .into_iter()
+        .filter(|(entry, _)| *entry != "HOME=")
+        .map(|(entry, n)| c_string(entry, &format!("/process/env/{n}")))
+        .collect::<Result<_>>()?;
+    Ok((env, !home))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn env(given: &[&str]) -> (Vec<String>, bool) {
+        let given: Vec<String> = given.iter().map(|s| (*s).to_owned()).collect();
+        let (env, missing) = environment(&given).unwrap();
+        (
+            env.into_iter().map(|s| s.into_string().unwrap()).collect(),
+            missing,
+        )
+    }
+
+    #[test]
+    fn the_last_value_of_a_name_wins() {
+        let (env, missing) = env(&["A=1", "B=2", "HOME=/h", "A=3"]);
+        assert_eq!(env, ["A=3", "B=2", "HOME=/h"]);
+        assert!(!missing);
+    }
+
+    #[test]
+    fn an_empty_home_counts_as_missing() {
+        assert_eq!(env(&["HOME=", "X=y"]), (vec!["X=y".to_owned()], true));
+        assert!(env(&[]).1);
+    }
 }

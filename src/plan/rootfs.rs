@@ -2,7 +2,12 @@
 
 use std::ffi::CString;
 
-use super::{ContainerPath, HostPath};
+use super::create::{CreateOptions, in_user_namespace};
+use super::namespaces::{Kind, Namespaces};
+use super::{ContainerPath, HostPath, devices, mounts};
+use crate::bundle::Bundle;
+use crate::error::Result;
+use crate::host::Host;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rootfs {
@@ -115,4 +120,61 @@ pub enum DeviceKind {
     Character,
     Block,
     Fifo,
+}
+
+impl Rootfs {
+    pub fn plan(
+        bundle: &Bundle,
+        options: &CreateOptions,
+        namespaces: &Namespaces,
+        host: &Host,
+        terminal: bool,
+    ) -> Result<Rootfs> {
+        let config = &bundle.config;
+        let linux = config.linux();
+        let own_tree = namespaces.is_private(Kind::Mount);
+        let fills_dev = own_tree && devices::fills_dev(config);
+        let paths = |list: &[String]| list.iter().map(|path| ContainerPath::new(path)).collect();
+        let nodes = match fills_dev {
+            true => devices::nodes(config, in_user_namespace(namespaces, host))?,
+            false => Vec::new(),
+        };
+        Ok(Rootfs {
+            root: HostPath::new(&bundle.root),
+            readonly: config
+                .root
+                .as_ref()
+                .and_then(|root| root.readonly)
+                .unwrap_or(false),
+            propagation: propagation(linux.rootfs_propagation.as_deref()),
+            propagation_given: linux
+                .rootfs_propagation
+                .as_deref()
+                .is_some_and(|p| !p.is_empty()),
+            pivot: match (own_tree, options.no_pivot) {
+                (true, false) => Pivot::PivotRoot,
+                (true, true) => Pivot::MoveAndChroot,
+                (false, _) => Pivot::Chroot,
+            },
+            mounts: mounts::plan(bundle)?,
+            devices: nodes,
+            links: if fills_dev {
+                devices::links()
+            } else {
+                Vec::new()
+            },
+            console: terminal && own_tree,
+            masked_paths: paths(&linux.masked_paths),
+            readonly_paths: paths(&linux.readonly_paths),
+            mount_label: linux.mount_label.clone().filter(|label| !label.is_empty()),
+        })
+    }
+}
+
+fn propagation(given: Option<&str>) -> u64 {
+    use crate::bundle::mount_options::{Meaning, meaning};
+    match given.and_then(meaning) {
+        Some(Meaning::Propagation(flags)) => flags | libc::MS_REC,
+        _ => libc::MS_SLAVE | libc::MS_REC,
+    }
 }

@@ -1,0 +1,146 @@
+//! The rules of the specification that can be checked without the kernel, each with a name.
+//!
+//! Owns the table of checks. Each is a small function that looks at config.json and says
+//! every place that breaks its rule; nothing stops at the first.
+//!
+//! Runs in: parent.
+
+mod hooks;
+mod linux;
+mod mounts;
+mod namespaces;
+mod process;
+mod resources;
+mod root;
+
+use super::config::{Config, Process};
+use crate::error::{Error, Result};
+
+/// One rule.
+pub struct Check {
+    /// What the rule is called in tests and documents.
+    pub name: &'static str,
+    /// Where it comes from: a clause of the specification, or the runtimes that share it.
+    pub clause: &'static str,
+    /// What it is about, as JSON pointer with `*` for any index or key.
+    pub pointer: &'static str,
+    pub run: Run,
+}
+
+pub enum Run {
+    Config(fn(&Config, &mut Report)),
+    /// Also for the process file of exec.
+    Process(fn(&Process, &mut Report)),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    pub check: &'static str,
+    /// JSON pointer, RFC 6901.
+    pub pointer: String,
+    pub message: String,
+}
+
+/// What the checks found.
+#[derive(Default)]
+pub struct Report {
+    check: &'static str,
+    /// `/process` while the process of config.json is checked.
+    base: &'static str,
+    violations: Vec<Violation>,
+}
+
+impl Report {
+    /// Says that the value at `pointer` breaks the rule.
+    pub fn add(&mut self, pointer: impl AsRef<str>, message: impl Into<String>) {
+        self.violations.push(Violation {
+            check: self.check,
+            pointer: format!("{}{}", self.base, pointer.as_ref()),
+            message: message.into(),
+        });
+    }
+
+    fn into_result(self) -> Result<()> {
+        let Some(first) = self.violations.first() else {
+            return Ok(());
+        };
+        let text: Vec<String> = self
+            .violations
+            .iter()
+            .map(|v| format!("{}: {}", place_in_words(&v.pointer), v.message))
+            .collect();
+        Err(Error::invalid(text.join("; ")).with_pointer(first.pointer.clone()))
+    }
+}
+
+/// Every check, in the order of config.md.
+pub fn table() -> impl Iterator<Item = &'static Check> {
+    [
+        root::CHECKS,
+        process::CHECKS,
+        mounts::CHECKS,
+        hooks::CHECKS,
+        namespaces::CHECKS,
+        linux::CHECKS,
+        resources::CHECKS,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// Checks the whole of config.json.
+pub fn config(config: &Config) -> Result<()> {
+    let mut report = Report::default();
+    for check in table() {
+        report.check = check.name;
+        match (&check.run, &config.process) {
+            (Run::Config(run), _) => {
+                report.base = "";
+                run(config, &mut report);
+            }
+            (Run::Process(run), Some(process)) => {
+                report.base = "/process";
+                run(process, &mut report);
+            }
+            // SPEC: config.md#process wants it before start; runc and crun, at create.
+            (Run::Process(_), None) => {}
+        }
+    }
+    report.into_result()
+}
+
+/// Checks a process alone, as exec's process file holds it.
+pub fn process(process: &Process) -> Result<()> {
+    let mut report = Report::default();
+    for check in table() {
+        report.check = check.name;
+        if let Run::Process(run) = check.run {
+            run(process, &mut report);
+        }
+    }
+    report.into_result()
+}
+
+/// A JSON pointer as people write it: `/mounts/3/destination` is `mounts[3].destination`.
+pub fn place_in_words(pointer: &str) -> String {
+    let mut words = String::new();
+    for part in pointer.split('/').skip(1) {
+        let part = part.replace("~1", "/").replace("~0", "~");
+        if !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()) {
+            words.push_str(&format!("[{part}]"));
+        } else if part.is_empty() || part.contains(['.', '/', ' ', '[']) {
+            words.push_str(&format!("[{part:?}]"));
+        } else {
+            if !words.is_empty() {
+                words.push('.');
+            }
+            words.push_str(&part);
+        }
+    }
+    words
+}
+
+/// A key of a table as a part of a JSON pointer.
+pub fn pointer_part(key: &str) -> String {
+    key.replace('~', "~0").replace('/', "~1")
+}

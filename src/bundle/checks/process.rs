@@ -1,0 +1,2 @@
+use super::Check;
+pub const CHECKS: &[Check] = &[];

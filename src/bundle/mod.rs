@@ -1,0 +1,142 @@
+//! The bundle: config.json, read and valid by the specification.
+//!
+//! Owns the reading of config.json (and of exec's process file), the named checks over it,
+//! and the place of the root file system. What it holds is what the specification's words
+//! say; what follows from them is decided by [`crate::plan`].
+//!
+//! Runs in: parent; changes nothing.
+
+pub mod checks;
+pub mod config;
+mod example;
+pub mod lenient;
+pub mod linux;
+pub mod mount_options;
+mod read;
+pub mod resources;
+
+use std::path::{Path, PathBuf};
+
+pub use config::{Config, Process};
+pub use example::{example, example_for};
+
+use crate::error::{Context, Error, Result};
+
+/// A bundle whose config.json breaks no rule that can be checked without the kernel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bundle {
+    /// Absolute and without symbolic links.
+    pub dir: PathBuf,
+    /// The root file system's folder, absolute and without symbolic links.
+    pub root: PathBuf,
+    pub config: Config,
+    /// config.json as it was read, to be kept in the container's state.
+    pub source: Vec<u8>,
+    /// What the specification wants tolerated.
+    pub warnings: Vec<String>,
+}
+
+impl Bundle {
+    /// Reads and checks the bundle in `dir`, with config.json from elsewhere if `config`
+    /// says so. Everything that is wrong with config.json comes in one error, joined by `; `.
+    pub fn open(dir: &Path, config: Option<&Path>) -> Result<Bundle> {
+        let dir = std::fs::canonicalize(dir)
+            .map_err(|e| Error::io("open", dir, &e))
+            .context(|| "bundle")?;
+        if !dir.is_dir() {
+            return Err(
+                Error::syscall("open", format_args!("{dir:?}"), libc::ENOTDIR).within("bundle"),
+            );
+        }
+        let path = config.map_or_else(|| dir.join("config.json"), Path::to_owned);
+        let source = std::fs::read(&path)
+            .map_err(|e| Error::io("open", &path, &e))
+            .map_err(|e| hint_for_missing_config(e, config))?;
+        let mut bundle = Bundle::from_config(source, dir)?;
+        bundle.root = find_root(&bundle)?;
+        Ok(bundle)
+    }
+
+    /// Reads the copy of config.json that a container's state keeps, whose bundle was at
+    /// `dir`. The root's folder is not looked for: it may be gone, and exec needs it not.
+    pub fn from_config(source: Vec<u8>, dir: PathBuf) -> Result<Bundle> {
+        let config: Config = read::parse(&source).context(|| "config.json")?;
+        checks::config(&config).context(|| "config.json")?;
+        let warnings = read::unknown_fields::<Config>(&source);
+        let root = dir.join(root_path(&config));
+        Ok(Bundle {
+            dir,
+            root,
+            config,
+            source,
+            warnings,
+        })
+    }
+}
+
+/// Reads and checks the process file of `exec --process`.
+pub fn process_from_json(source: &[u8]) -> Result<Process> {
+    let process: Process = read::parse(source).context(|| "process")?;
+    checks::process(&process).context(|| "process")?;
+    Ok(process)
+}
+
+fn root_path(config: &Config) -> &str {
+    config
+        .root
+        .as_ref()
+        .and_then(|root| root.path.as_deref())
+        .unwrap_or_default()
+}
+
+fn hint_for_missing_config(error: Error, config: Option<&Path>) -> Error {
+    if config.is_none() && error.is(nix::errno::Errno::ENOENT) {
+        error.with_hint(
+            "a bundle is a folder with a config.json (`rt spec` writes one); name it with --bundle",
+        )
+    } else {
+        error
+    }
+}
+
+fn find_root(bundle: &Bundle) -> Result<PathBuf> {
+    let given = &bundle.root;
+    let at = |e: Error| e.with_pointer("/root/path").within("root.path");
+    let root = std::fs::canonicalize(given)
+        .map_err(|e| Error::io("open", given, &e))
+        .map_err(|e| if e.is(nix::errno::Errno::ENOENT) {
+            e.with_hint("the container's root file system has to be there before the container is made; root.path is seen from the bundle")
+        } else {
+            e
+        })
+        .map_err(at)?;
+    if root.is_dir() {
+        return Ok(root);
+    }
+    Err(at(Error::syscall(
+        "open",
+        format_args!("{root:?}"),
+        libc::ENOTDIR,
+    )
+    .with_hint("root.path has to be a folder")))
+}
+
+/// The path below /proc/sys that a name of `linux.sysctl` stands for. As in sysctl(8), the
+/// first separator tells which of the two it is: `net.ipv4.conf.eth0/1.forwarding` and
+/// `net/ipv4/conf/eth0.1/forwarding` are the same.
+pub fn sysctl_path(key: &str) -> String {
+    match key.find(['.', '/']).map(|at| key.as_bytes()[at]) {
+        Some(b'.') => swap_separators(key),
+        _ => key.to_owned(),
+    }
+}
+
+fn swap_separators(key: &str) -> String {
+    key.chars()
+        .map(|c| match c {
+            '.' => '/',
+            '/' => '.',
+            c => c,
+        })
+        .collect()
+}

@@ -1,0 +1,111 @@
+//! The facts of the host that decisions depend on.
+//!
+//! Owns their probing. Everything here is read before a plan is made, so that the plan is a
+//! function of data, and tests make a host by hand.
+//!
+//! Runs in: parent, with the caller's rights; changes nothing.
+
+mod cgroup;
+mod identity;
+mod subordinate;
+
+use std::path::PathBuf;
+
+pub use subordinate::Subordinate;
+
+use crate::error::Result;
+
+/// Capabilities by number, capabilities(7).
+pub const CAP_SETGID: u8 = 6;
+pub const CAP_SETUID: u8 = 7;
+pub const CAP_SYS_ADMIN: u8 = 21;
+
+/// One line of a uid_map or gid_map, user_namespaces(7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdRange {
+    pub inside: u32,
+    pub outside: u32,
+    pub count: u32,
+}
+
+impl IdRange {
+    pub fn contains_inside(self, id: u32) -> bool {
+        id.checked_sub(self.inside).is_some_and(|n| n < self.count)
+    }
+}
+
+/// What a caller wants to know beside the cheap facts, each of which costs a few files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Where cgroup2 is mounted and where in it this process is.
+    pub cgroup: bool,
+    /// What newuidmap(1) would allow.
+    pub subordinate_ids: bool,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Host {
+    pub euid: u32,
+    pub egid: u32,
+    /// The caller's effective capabilities, bit N for number N.
+    pub capabilities: u64,
+    /// The highest capability that the kernel knows.
+    pub last_capability: u8,
+    /// The caller's own /proc/self/uid_map and gid_map.
+    pub uid_map: Vec<IdRange>,
+    pub gid_map: Vec<IdRange>,
+    /// Whether setgroups(2) is denied in the caller's user namespace.
+    pub setgroups_denied: bool,
+    /// None where no cgroup2 is mounted, or it was not asked for.
+    pub cgroup2: Option<Cgroup2>,
+    /// None where it was not asked for.
+    pub subordinate: Option<Subordinate>,
+}
+
+/// Where cgroup2 is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cgroup2 {
+    /// /sys/fs/cgroup, or on a hybrid host wherever it is.
+    pub mount: PathBuf,
+    /// The caller's own cgroup, relative to the mount, without a leading slash.
+    pub own: PathBuf,
+}
+
+impl Host {
+    /// Reads the facts. Only a missing /proc makes it fail: what else cannot be read is
+    /// taken for absent.
+    pub fn probe(wanted: Wanted) -> Result<Host> {
+        let mut host = identity::probe()?;
+        if wanted.cgroup {
+            host.cgroup2 = cgroup::probe();
+        }
+        if wanted.subordinate_ids && !host.may_map_ids() {
+            host.subordinate = Some(subordinate::probe(host.euid));
+        }
+        Ok(host)
+    }
+
+    pub fn has_capability(&self, number: u8) -> bool {
+        self.capabilities & (1 << number) != 0
+    }
+
+    /// Whether the caller's user namespace is the one that the kernel started with.
+    pub fn in_initial_user_namespace(&self) -> bool {
+        let all = IdRange {
+            inside: 0,
+            outside: 0,
+            count: u32::MAX,
+        };
+        self.uid_map == [all]
+    }
+
+    /// Whether the caller may make namespaces and mounts without a new user namespace.
+    pub fn is_privileged(&self) -> bool {
+        self.has_capability(CAP_SYS_ADMIN)
+    }
+
+    /// Whether the kernel lets the caller write any map of ids that are mapped here.
+    pub fn may_map_ids(&self) -> bool {
+        self.has_capability(CAP_SETUID) && self.has_capability(CAP_SETGID)
+    }
+}

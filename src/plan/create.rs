@@ -1,0 +1,113 @@
+//! The plan of a container: from config.json, the command line and the host's facts.
+//!
+//! Runs in: parent; a function of its arguments.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+
+use super::cgroup::{Cgroup, CgroupManager};
+use super::hooks::Hooks;
+use super::namespaces::{Kind, Namespaces};
+use super::process::Process;
+use super::rootfs::Rootfs;
+use super::{Descriptors, HostPath, Plan, c_string, personality, sysctl};
+use crate::bundle::Bundle;
+use crate::error::{Context, Error, Result};
+use crate::host::{Host, Wanted};
+
+/// What the command line says of a container to be made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CreateOptions {
+    /// Already known to be a legal one.
+    pub id: String,
+    pub no_pivot: bool,
+    pub no_new_keyring: bool,
+    pub descriptors: Descriptors,
+    pub cgroup_manager: CgroupManager,
+    pub rootless: Rootless,
+}
+
+/// `--rootless`: whether a cgroup that cannot be made is no error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rootless {
+    #[default]
+    Auto,
+    Yes,
+    No,
+}
+
+/// What [`Host::probe`] has to find out for this container; less is faster.
+pub fn wanted(bundle: &Bundle, options: &CreateOptions) -> Wanted {
+    let linux = bundle.config.linux();
+    let only_own_id =
+        |maps: &[crate::bundle::linux::IdMapping]| matches!(maps, [one] if one.size == 1);
+    Wanted {
+        cgroup: options.cgroup_manager != CgroupManager::Disabled,
+        subordinate_ids: !(only_own_id(&linux.uid_mappings) && only_own_id(&linux.gid_mappings)),
+    }
+}
+
+impl Plan {
+    /// Decides everything about the container. What cannot be done is refused here, before
+    /// anything exists.
+    pub fn for_create(bundle: &Bundle, options: &CreateOptions, host: &Host) -> Result<Plan> {
+        Plan::decide(bundle, options, host).context(|| "config.json")
+    }
+
+    fn decide(bundle: &Bundle, options: &CreateOptions, host: &Host) -> Result<Plan> {
+        let config = &bundle.config;
+        let mut warnings = bundle.warnings.clone();
+        super::refuse_what_is_not_there_yet(config)?;
+        let namespaces = Namespaces::plan(config, host, &mut warnings)?;
+        let process = config
+            .process
+            .as_ref()
+            .ok_or_else(|| Error::invalid("process: is missing").with_pointer("/process"))?;
+        let process =
+            Process::for_init(process, bundle, options, &namespaces, host, &mut warnings)?;
+        let name = |value: &Option<String>, pointer| match value.as_deref() {
+            None | Some("") => Ok(None),
+            Some(name) => c_string(name, pointer).map(Some),
+        };
+        Ok(Plan {
+            id: options.id.clone(),
+            bundle: HostPath::new(&bundle.dir),
+            annotations: annotations(bundle),
+            cgroup: Cgroup::plan(bundle, options, host, &mut warnings)?,
+            rootfs: Rootfs::plan(
+                bundle,
+                options,
+                &namespaces,
+                host,
+                process.terminal.is_some(),
+            )?,
+            hooks: Hooks::plan(config)?,
+            sysctls: sysctl::plan(config),
+            hostname: name(&config.hostname, "/hostname")?,
+            domainname: name(&config.domainname, "/domainname")?,
+            personality: personality::plan(config),
+            descriptors: options.descriptors,
+            namespaces,
+            process,
+            warnings,
+        })
+    }
+}
+
+fn annotations(bundle: &Bundle) -> BTreeMap<String, String> {
+    (*bundle.config.annotations).clone()
+}
+
+/// `_ses.ID`, the name that runc and crun give the container's session keyring.
+pub(super) fn keyring_name(options: &CreateOptions) -> Option<CString> {
+    if options.no_new_keyring {
+        return None;
+    }
+    // An id holds no NUL byte: it is a legal file name of a few kinds of characters.
+    CString::new(format!("_ses.{}", options.id)).ok()
+}
+
+/// Whether ids mean something else inside than in the host's first user namespace.
+pub(super) fn in_user_namespace(namespaces: &Namespaces, host: &Host) -> bool {
+    namespaces.is_private(Kind::User) || !host.in_initial_user_namespace()
+}

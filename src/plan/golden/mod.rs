@@ -1,0 +1,110 @@
+//! Golden tests: config.json to the plan it becomes, as text.
+//!
+//! `NAME.json` is the input, `NAME.plan` what is expected. `UPDATE_GOLDEN=1 cargo test golden`
+//! writes the latter anew: read the difference before it is committed.
+
+use std::path::{Path, PathBuf};
+
+use super::{CreateOptions, Plan};
+use crate::bundle::{Bundle, example, example_for};
+use crate::host::{Cgroup2, Host, IdRange, Subordinate};
+
+const ALL_CAPABILITIES: u64 = (1 << 41) - 1;
+
+fn id_map(lines: &[(u32, u32, u32)]) -> Vec<IdRange> {
+    let ranges = lines.iter().map(|&(inside, outside, count)| IdRange {
+        inside,
+        outside,
+        count,
+    });
+    ranges.collect()
+}
+
+/// Root in the first user namespace.
+pub fn root() -> Host {
+    Host {
+        euid: 0,
+        egid: 0,
+        capabilities: ALL_CAPABILITIES,
+        last_capability: 40,
+        uid_map: id_map(&[(0, 0, u32::MAX)]),
+        gid_map: id_map(&[(0, 0, u32::MAX)]),
+        cgroup2: Some(Cgroup2 {
+            mount: "/sys/fs/cgroup".into(),
+            own: "user.slice/shell.scope".into(),
+        }),
+        ..Host::default()
+    }
+}
+
+/// An ordinary user with subordinate ids.
+pub fn user() -> Host {
+    Host {
+        euid: 1000,
+        egid: 1000,
+        capabilities: 0,
+        subordinate: Some(Subordinate {
+            user: "ann".into(),
+            uids: vec![(100_000, 65_536)],
+            gids: vec![(100_000, 65_536)],
+            tools: true,
+        }),
+        ..root()
+    }
+}
+
+/// Root of a user namespace that rootless podman made.
+pub fn podman() -> Host {
+    Host {
+        uid_map: id_map(&[(0, 1000, 1), (1, 100_000, 65_536)]),
+        gid_map: id_map(&[(0, 1000, 1), (1, 100_000, 65_536)]),
+        ..root()
+    }
+}
+
+fn plan_text(config: String, host: &Host) -> String {
+    let mut bundle = Bundle::from_config(config.into_bytes(), PathBuf::from("/bundle")).unwrap();
+    bundle.root = bundle.dir.join("rootfs");
+    let options = CreateOptions {
+        id: "web".into(),
+        ..CreateOptions::default()
+    };
+    format!(
+        "{:#?}\n",
+        Plan::for_create(&bundle, &options, host).unwrap()
+    )
+}
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/plan/golden")
+}
+
+fn compare(name: &str, config: String, host: &Host) {
+    let path = folder().join(format!("{name}.plan"));
+    let plan = plan_text(config, host);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &plan).unwrap();
+    }
+    let expected = std::fs::read_to_string(&path).unwrap_or_default();
+    if plan != expected {
+        let differing = plan.lines().zip(expected.lines()).position(|(a, b)| a != b);
+        panic!(
+            "{name}: differs from line {:?} on:\n{plan}",
+            differing.map(|n| n + 1)
+        );
+    }
+}
+
+fn config(name: &str) -> String {
+    std::fs::read_to_string(folder().join(format!("{name}.json"))).unwrap()
+}
+
+#[test]
+fn spec() {
+    compare("spec", example(false), &root());
+}
+
+#[test]
+fn spec_rootless() {
+    compare("spec-rootless", example_for(1000, 1000), &user());
+}

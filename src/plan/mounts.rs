@@ -1,0 +1,196 @@
+//! `mounts[]`: words to flags.
+//!
+//! Runs in: parent.
+
+use std::ffi::CString;
+
+use super::rootfs::{FileSystem, Mount, Source};
+use super::{ContainerPath, HostPath, c_string};
+use crate::bundle::mount_options::{Meaning, meaning};
+use crate::bundle::{Bundle, config};
+use crate::error::{Context, Error, Result};
+
+/// File systems whose superblock is not one mount's alone, or has no state of its own: for
+/// them read-only is a matter of the mount.
+const WITHOUT_READONLY_SUPERBLOCK: &[&str] = &[
+    "tmpfs", "proc", "sysfs", "cgroup", "cgroup2", "mqueue", "devpts",
+];
+
+pub fn plan(bundle: &Bundle) -> Result<Vec<Mount>> {
+    let mounts = bundle.config.mounts.iter().enumerate();
+    mounts
+        .map(|(index, mount)| {
+            let name = mount.destination.as_deref().unwrap_or_default();
+            plan_one(index, mount, bundle).at(&format!("/mounts/{index}"), || {
+                format!("mounts[{index}] ({name})")
+            })
+        })
+        .collect()
+}
+
+fn plan_one(index: usize, mount: &config::Mount, bundle: &Bundle) -> Result<Mount> {
+    let options = Options::parse(mount)?;
+    let kind = mount.kind.as_deref().unwrap_or_default();
+    let source = match options.bind.or((kind == "bind").then_some(false)) {
+        Some(recursive) if !options.remount => Source::Bind {
+            path: HostPath::new(bundle.dir.join(mount.source.as_deref().unwrap_or_default())),
+            recursive,
+            nofollow: options.source_nofollow,
+            copy_symlink: options.copy_symlink,
+        },
+        _ => new_file_system(kind, mount, &options)?,
+    };
+    Ok(Mount {
+        index: Some(index),
+        destination: ContainerPath::new(mount.destination.as_deref().unwrap_or_default()),
+        source,
+        set: options.here.set,
+        clear: options.here.clear,
+        recursive_set: options.below.set,
+        recursive_clear: options.below.clear,
+        propagation: options.propagation,
+        destination_nofollow: options.destination_nofollow,
+    })
+}
+
+fn new_file_system(kind: &str, mount: &config::Mount, options: &Options) -> Result<Source> {
+    let mut superblock_flags = options.superblock.set;
+    if options.here.set & libc::MOUNT_ATTR_RDONLY != 0
+        && !WITHOUT_READONLY_SUPERBLOCK.contains(&kind)
+    {
+        superblock_flags |= libc::MS_RDONLY;
+    }
+    let source = mount.source.as_deref().filter(|source| !source.is_empty());
+    let file_system = FileSystem {
+        kind: c_string(kind, "/type")?,
+        source: c_string(source.unwrap_or("none"), "/source")?,
+        superblock_flags,
+        data: options.data.clone(),
+    };
+    Ok(match kind {
+        _ if options.remount => Source::Remount(file_system),
+        "proc" => Source::Proc(file_system),
+        "sysfs" => Source::Sysfs(file_system),
+        "cgroup" | "cgroup2" => Source::Cgroup(file_system),
+        _ if options.copy_up => Source::CopyUp(file_system),
+        _ => Source::New(file_system),
+    })
+}
+
+/// Flags that words set and clear, later words over earlier ones.
+#[derive(Clone, Copy, Default)]
+struct Flags {
+    set: u64,
+    clear: u64,
+}
+
+impl Flags {
+    fn apply(&mut self, set: u64, clear: u64) {
+        self.set = self.set & !clear | set;
+        // The field of access times is cleared and set at once; of the other bits each is
+        // one or the other.
+        self.clear = (self.clear & !(set & !libc::MOUNT_ATTR__ATIME)) | clear;
+    }
+}
+
+#[derive(Default)]
+struct Options {
+    here: Flags,
+    below: Flags,
+    superblock: Flags,
+    propagation: Vec<u64>,
+    /// Whether it is a bind mount, and if so whether of all that lies below.
+    bind: Option<bool>,
+    remount: bool,
+    copy_up: bool,
+    source_nofollow: bool,
+    destination_nofollow: bool,
+    copy_symlink: bool,
+    data: Vec<(CString, Option<CString>)>,
+}
+
+impl Options {
+    fn parse(mount: &config::Mount) -> Result<Options> {
+        let mut options = Options::default();
+        for (n, word) in mount.options.iter().enumerate() {
+            match meaning(word) {
+                Some(meaning) => options.apply(meaning, word)?,
+                None => options.data.push(data(word, n)?),
+            }
+        }
+        Ok(options)
+    }
+
+    fn apply(&mut self, meaning: Meaning, word: &str) -> Result<()> {
+        match meaning {
+            Meaning::Attribute { set, clear } => self.here.apply(set, clear),
+            Meaning::Recursive { set, clear } => self.below.apply(set, clear),
+            Meaning::Superblock { set, clear } => self.superblock.apply(set, clear),
+            Meaning::Propagation(flags) => self.propagation.push(flags),
+            Meaning::Bind { recursive } => self.bind = Some(recursive),
+            Meaning::Remount => self.remount = true,
+            Meaning::CopyUp => self.copy_up = true,
+            Meaning::DestinationNofollow => self.destination_nofollow = true,
+            Meaning::SourceNofollow => self.source_nofollow = true,
+            Meaning::CopySymlink => self.copy_symlink = true,
+            Meaning::IdMap { .. } => {
+                return Err(Error::unsupported(format!(
+                    "{word}: id-mapped mounts are not there yet"
+                )));
+            }
+            Meaning::Nothing => {}
+        }
+        Ok(())
+    }
+}
+
+/// `size=64k` is a key with a value, `newinstance` a key alone.
+fn data(word: &str, n: usize) -> Result<(CString, Option<CString>)> {
+    let pointer = format!("/options/{n}");
+    Ok(match word.split_once('=') {
+        Some((key, value)) => (c_string(key, &pointer)?, Some(c_string(value, &pointer)?)),
+        None => (c_string(word, &pointer)?, None),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use libc::*;
+
+    fn flags(words: &[&str]) -> Options {
+        let mount = config::Mount {
+            options: words
+                .iter()
+                .map(|w| (*w).to_owned())
+                .collect::<Vec<_>>()
+                .into(),
+            ..Default::default()
+        };
+        Options::parse(&mount).unwrap()
+    }
+
+    #[test]
+    fn the_last_word_wins() {
+        let o = flags(&["ro", "rw", "nosuid"]);
+        assert_eq!(
+            (o.here.set, o.here.clear),
+            (MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY)
+        );
+        let o = flags(&["rw", "ro"]);
+        assert_eq!((o.here.set, o.here.clear), (MOUNT_ATTR_RDONLY, 0));
+        let o = flags(&["noatime", "strictatime"]);
+        assert_eq!(
+            (o.here.set, o.here.clear),
+            (MOUNT_ATTR_STRICTATIME, MOUNT_ATTR__ATIME)
+        );
+    }
+
+    #[test]
+    fn what_is_no_word_of_ours_is_data() {
+        let o = flags(&["size=64k", "newinstance", "rro"]);
+        assert_eq!(o.data.len(), 2);
+        assert_eq!(o.data[0], (c"size".into(), Some(c"64k".into())));
+        assert_eq!((o.here.set, o.below.set), (0, MOUNT_ATTR_RDONLY));
+    }
+}
