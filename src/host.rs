@@ -11,6 +11,7 @@ mod subordinate;
 
 use std::path::PathBuf;
 
+pub use identity::UserNamespace;
 pub use subordinate::Subordinate;
 
 use crate::error::Result;
@@ -51,11 +52,8 @@ pub struct Host {
     pub capabilities: u64,
     /// The highest capability that the kernel knows.
     pub last_capability: u8,
-    /// The caller's own /proc/self/uid_map and gid_map.
-    pub uid_map: Vec<IdRange>,
-    pub gid_map: Vec<IdRange>,
-    /// Whether setgroups(2) is denied in the caller's user namespace.
-    pub setgroups_denied: bool,
+    /// The caller's own.
+    pub user_namespace: UserNamespace,
     /// None where no cgroup2 is mounted, or it was not asked for.
     pub cgroup2: Option<Cgroup2>,
     /// None where it was not asked for.
@@ -91,12 +89,7 @@ impl Host {
 
     /// Whether the caller's user namespace is the one that the kernel started with.
     pub fn in_initial_user_namespace(&self) -> bool {
-        let all = IdRange {
-            inside: 0,
-            outside: 0,
-            count: u32::MAX,
-        };
-        self.uid_map == [all]
+        self.user_namespace.is_initial()
     }
 
     /// Whether the caller may make namespaces and mounts without a new user namespace.

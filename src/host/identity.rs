@@ -5,21 +5,61 @@
 use super::{Host, IdRange};
 use crate::error::{Error, Result};
 
+/// What ids mean in a user namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserNamespace {
+    pub uid_map: Vec<IdRange>,
+    pub gid_map: Vec<IdRange>,
+    /// Whether setgroups(2) is denied.
+    pub setgroups_denied: bool,
+}
+
+impl UserNamespace {
+    /// The caller's own.
+    pub fn own() -> Result<UserNamespace> {
+        UserNamespace::read("self")
+    }
+
+    /// That of the process `pid`. The outer ids are the caller's view of them.
+    pub fn of(pid: i32) -> Result<UserNamespace> {
+        UserNamespace::read(&pid.to_string())
+    }
+
+    fn read(process: &str) -> Result<UserNamespace> {
+        let mut namespace = UserNamespace {
+            uid_map: id_map(&format!("/proc/{process}/uid_map"))?,
+            gid_map: id_map(&format!("/proc/{process}/gid_map"))?,
+            setgroups_denied: false,
+        };
+        // In the first user namespace setgroups is always a matter of CAP_SETGID alone.
+        if !namespace.is_initial() {
+            let path = format!("/proc/{process}/setgroups");
+            let text = std::fs::read_to_string(path);
+            namespace.setgroups_denied = text.is_ok_and(|text| text.trim() == "deny");
+        }
+        Ok(namespace)
+    }
+
+    /// Whether it is the one that the kernel started with: it alone maps every id to itself.
+    pub fn is_initial(&self) -> bool {
+        let all = IdRange {
+            inside: 0,
+            outside: 0,
+            count: u32::MAX,
+        };
+        self.uid_map == [all]
+    }
+}
+
 pub fn probe() -> Result<Host> {
-    let uid_map = id_map("/proc/self/uid_map")?;
-    let gid_map = id_map("/proc/self/gid_map")?;
-    let mut host = Host {
+    Ok(Host {
         euid: nix::unistd::geteuid().as_raw(),
         egid: nix::unistd::getegid().as_raw(),
         capabilities: effective_capabilities(),
         last_capability: last_capability(),
-        uid_map,
-        gid_map,
+        user_namespace: UserNamespace::own()?,
         ..Host::default()
-    };
-    // In the first user namespace setgroups is always a matter of CAP_SETGID alone.
-    host.setgroups_denied = !host.in_initial_user_namespace() && setgroups_denied();
-    Ok(host)
+    })
 }
 
 fn id_map(path: &str) -> Result<Vec<IdRange>> {
@@ -61,24 +101,20 @@ fn last_capability() -> u8 {
         .unwrap_or(CAP_CHECKPOINT_RESTORE)
 }
 
-fn setgroups_denied() -> bool {
-    std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn the_first_user_namespace_is_known_by_its_map() {
-        let mut host = Host {
-            uid_map: parse_id_map("         0          0 4294967295\n"),
-            ..Host::default()
+        let namespace = |uid_map| UserNamespace {
+            uid_map: parse_id_map(uid_map),
+            ..UserNamespace::default()
         };
-        assert!(host.in_initial_user_namespace());
-        host.uid_map =
-            parse_id_map("         0       1000          1\n         1     100000      65536\n");
-        assert!(!host.in_initial_user_namespace());
-        assert_eq!(host.uid_map.len(), 2);
+        assert!(namespace("         0          0 4294967295\n").is_initial());
+        let nested =
+            namespace("         0       1000          1\n         1     100000      65536\n");
+        assert!(!nested.is_initial());
+        assert_eq!(nested.uid_map.len(), 2);
     }
 }

@@ -10,7 +10,7 @@ use super::hooks::Hooks;
 use super::namespaces::{Kind, Namespaces};
 use super::process::Process;
 use super::rootfs::Rootfs;
-use super::{Descriptors, HostPath, Plan, c_string, personality, sysctl};
+use super::{Descriptors, HostPath, Plan, c_string, sysctl};
 use crate::bundle::Bundle;
 use crate::error::{Context, Error, Result};
 use crate::host::{Host, Wanted};
@@ -85,7 +85,6 @@ impl Plan {
             sysctls: sysctl::plan(config),
             hostname: name(&config.hostname, "/hostname")?,
             domainname: name(&config.domainname, "/domainname")?,
-            personality: personality::plan(config),
             descriptors: options.descriptors,
             namespaces,
             process,

@@ -2,15 +2,18 @@
 //!
 //! Runs in: parent; a function of its arguments.
 
-use super::process::Process;
+use super::namespaces::Kind;
+use super::process::{Capabilities, Process};
+use super::{capabilities, personality, process, scheduling};
 use crate::bundle::{Bundle, config};
-use crate::error::{Error, Result};
-use crate::host::Host;
+use crate::error::{Error, Kind as ErrorKind, Result};
+use crate::host::{Host, UserNamespace};
 
 /// What the command line says of a process to be added.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ExecOptions {
-    /// The whole process, from `--process FILE`: then the options below are not used.
+    /// The whole process, from `--process FILE`: then the options of a process below are
+    /// not used.
     pub process: Option<config::Process>,
     /// Instead of config.json's.
     pub args: Vec<String>,
@@ -23,6 +26,8 @@ pub struct ExecOptions {
     pub capabilities: Vec<String>,
     pub terminal: bool,
     pub no_new_privileges: bool,
+    /// `_ses.ID` for a container that has such a session keyring.
+    pub keyring: Option<std::ffi::CString>,
 }
 
 /// `--user UID[:GID]`.
@@ -32,7 +37,210 @@ pub struct User {
     pub gid: Option<u32>,
 }
 
-/// Decides everything about a process that joins a container.
-pub fn for_exec(_bundle: &Bundle, _options: &ExecOptions, _host: &Host) -> Result<Process> {
-    Err(Error::unsupported("exec: is not there yet"))
+/// Decides everything about a process that joins the container of `bundle`, whose init lives
+/// in the user namespace `inside`. The warnings come with it.
+pub fn for_exec(
+    bundle: &Bundle,
+    options: &ExecOptions,
+    host: &Host,
+    inside: &UserNamespace,
+) -> Result<(Process, Vec<String>)> {
+    let mut warnings = Vec::new();
+    let given = given_process(bundle, options)?;
+    let mut process = Process::from_config(&given, host, &mut warnings)?;
+    if options.process.is_none() {
+        process.capabilities = add_capabilities(process.capabilities, options, host)?;
+    }
+    process.keyring = options.keyring.clone();
+    process.groups = process::groups(&given, bundle, inside.setgroups_denied)?;
+    process.personality = personality::plan(&bundle.config);
+    process.memory_policy = scheduling::memory_policy(&bundle.config)?;
+    process.check_ids(&inside.uid_map, &inside.gid_map)?;
+    if bundle.config.linux().has_namespace(Kind::User.name()) {
+        process.uid_ranges.clone_from(&inside.uid_map);
+    }
+    Ok((process, warnings))
+}
+
+/// The process as config.json would describe it.
+fn given_process(bundle: &Bundle, options: &ExecOptions) -> Result<config::Process> {
+    let init = bundle.config.process.clone().unwrap_or_default();
+    if let Some(given) = &options.process {
+        return Ok(with_defaults_of(given.clone(), init));
+    }
+    if options.args.is_empty() {
+        return Err(Error::new(ErrorKind::Usage, "exec needs a program to run"));
+    }
+    let mut process = init;
+    process.args = options.args.clone().into();
+    process.terminal = Some(options.terminal);
+    process.env = [process.env.to_vec(), options.env.clone()].concat().into();
+    if let Some(cwd) = &options.cwd {
+        process.cwd = Some(absolute(cwd)?);
+    }
+    if let Some(user) = options.user {
+        process.user.uid = user.uid;
+        process.user.gid = user.gid.unwrap_or(process.user.gid);
+    }
+    let groups = [
+        process.user.additional_gids.to_vec(),
+        options.additional_gids.clone(),
+    ];
+    process.user.additional_gids = groups.concat().into();
+    if options.no_new_privileges {
+        process.no_new_privileges = Some(true);
+    }
+    Ok(process)
+}
+
+fn absolute(cwd: &str) -> Result<String> {
+    if cwd.starts_with('/') {
+        return Ok(cwd.to_owned());
+    }
+    Err(Error::new(
+        ErrorKind::Usage,
+        format!("--cwd {cwd}: must be an absolute path"),
+    ))
+}
+
+/// What a process file leaves out is as the container's own process has it: runc and crun
+/// agree on that, the specification says nothing.
+fn with_defaults_of(mut process: config::Process, init: config::Process) -> config::Process {
+    let empty = |text: &Option<String>| text.as_deref().unwrap_or_default().is_empty();
+    if empty(&process.apparmor_profile) {
+        process.apparmor_profile = init.apparmor_profile;
+    }
+    if empty(&process.selinux_label) {
+        process.selinux_label = init.selinux_label;
+    }
+    if process.rlimits.is_empty() {
+        process.rlimits = init.rlimits;
+    }
+    process.user.umask = process.user.umask.or(init.user.umask);
+    process.capabilities = process.capabilities.or(init.capabilities);
+    process.oom_score_adj = process.oom_score_adj.or(init.oom_score_adj);
+    process.scheduler = process.scheduler.or(init.scheduler);
+    process.io_priority = process.io_priority.or(init.io_priority);
+    process.exec_cpu_affinity = process.exec_cpu_affinity.or(init.exec_cpu_affinity);
+    process
+}
+
+/// CVE-2022-29162: what `--cap` adds is never made inheritable, so a program with file
+/// capabilities does not get it by the way; nor ambient, unless config.json made it
+/// inheritable before.
+fn add_capabilities(
+    mut sets: Capabilities,
+    options: &ExecOptions,
+    host: &Host,
+) -> Result<Capabilities> {
+    for name in &options.capabilities {
+        let bit = capability(name, host)?;
+        sets.bounding |= bit;
+        sets.effective |= bit;
+        sets.permitted |= bit;
+        sets.ambient |= sets.inheritable & bit;
+    }
+    Ok(sets)
+}
+
+fn capability(name: &str, host: &Host) -> Result<u64> {
+    let upper = name.to_ascii_uppercase();
+    let full = match upper.strip_prefix("CAP_") {
+        Some(_) => upper,
+        None => format!("CAP_{upper}"),
+    };
+    match capabilities::number(&full) {
+        Some(number) if number <= host.last_capability => Ok(1 << number),
+        Some(_) => Err(Error::unsupported(format!(
+            "--cap {name}: this kernel does not know it"
+        ))),
+        None => Err(Error::new(
+            ErrorKind::Usage,
+            format!("--cap {name}: is no capability"),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::example;
+    use crate::plan::golden;
+
+    fn exec(options: ExecOptions) -> Result<Process> {
+        let bundle = Bundle::from_config(example(false).into_bytes(), "/bundle".into()).unwrap();
+        let host = golden::root();
+        for_exec(&bundle, &options, &host, &host.user_namespace).map(|(process, _)| process)
+    }
+
+    fn options(args: &[&str]) -> ExecOptions {
+        ExecOptions {
+            args: args.iter().map(|s| (*s).to_owned()).collect(),
+            ..ExecOptions::default()
+        }
+    }
+
+    #[test]
+    fn an_added_capability_is_neither_inheritable_nor_ambient() {
+        let process = exec(ExecOptions {
+            capabilities: vec!["net_raw".into()],
+            ..options(&["id"])
+        })
+        .unwrap();
+        let net_raw = 1 << 13;
+        let sets = process.capabilities;
+        assert_ne!(sets.permitted & sets.effective & sets.bounding & net_raw, 0);
+        assert_eq!((sets.inheritable, sets.ambient), (0, 0));
+    }
+
+    #[test]
+    fn the_rest_is_as_the_containers_own_process_has_it() {
+        let process = exec(options(&["id", "-u"])).unwrap();
+        assert_eq!(process.args.len(), 2);
+        assert_eq!(process.terminal, None);
+        assert!(process.no_new_privileges);
+        assert_eq!(process.rlimits.len(), 1);
+        assert_eq!(process.env.len(), 2);
+    }
+
+    #[test]
+    fn a_user_without_a_group_keeps_the_containers() {
+        let process = exec(ExecOptions {
+            user: Some(User { uid: 7, gid: None }),
+            additional_gids: vec![8],
+            ..options(&["id"])
+        })
+        .unwrap();
+        assert_eq!(
+            (process.uid, process.gid, process.groups),
+            (7, 0, Some(vec![8]))
+        );
+    }
+
+    #[test]
+    fn a_process_file_takes_what_it_lacks_from_the_container() {
+        let given = br#"{"args":["x"],"cwd":"/","user":{"uid":1,"gid":2}}"#;
+        let process = exec(ExecOptions {
+            process: Some(crate::bundle::process_from_json(given).unwrap()),
+            ..ExecOptions::default()
+        })
+        .unwrap();
+        assert_eq!(process.rlimits.len(), 1);
+        assert_ne!(process.capabilities.permitted, 0);
+        assert!(!process.no_new_privileges);
+        assert!(process.env.is_empty() && process.home_missing);
+    }
+
+    #[test]
+    fn an_unknown_capability_or_a_missing_program_is_the_callers_mistake() {
+        for options in [
+            options(&[]),
+            ExecOptions {
+                capabilities: vec!["CAP_FLY".into()],
+                ..options(&["id"])
+            },
+        ] {
+            assert_eq!(exec(options).unwrap_err().kind(), ErrorKind::Usage);
+        }
+    }
 }

@@ -15,7 +15,7 @@ mod device_rules;
 mod devices;
 mod exec;
 #[cfg(test)]
-mod golden;
+pub mod golden;
 pub mod hooks;
 mod id_maps;
 mod limits;
@@ -57,8 +57,6 @@ pub struct Plan {
     /// sethostname(2) and setdomainname(2) in the container's UTS namespace.
     pub hostname: Option<CString>,
     pub domainname: Option<CString>,
-    /// personality(2), e.g. `PER_LINUX32`.
-    pub personality: Option<u64>,
     /// intelRdt, netDevices, memoryPolicy and seccomp join here with their issues.
     pub descriptors: Descriptors,
     /// What the specification wants tolerated; said at the level of a warning.

@@ -4,7 +4,7 @@ use std::ffi::CString;
 
 use super::create::{CreateOptions, keyring_name};
 use super::namespaces::{IdRange, Kind, Namespaces, maps_inside};
-use super::{c_string, capabilities, scheduling};
+use super::{c_string, capabilities, personality, scheduling};
 use crate::bundle::{Bundle, config};
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -40,6 +40,8 @@ pub struct Process {
     pub selinux_label: Option<CString>,
     /// The session keyring `_ses.ID`; none with `--no-new-keyring`.
     pub keyring: Option<CString>,
+    /// personality(2), e.g. `PER_LINUX32`.
+    pub personality: Option<u64>,
     /// set_mempolicy(2): mode with flags, nodes.
     pub memory_policy: Option<MemoryPolicy>,
     /// The maps that ids of this process have to be in, for messages; empty without a new
@@ -107,16 +109,20 @@ impl Process {
     ) -> Result<Process> {
         let maps = namespaces.id_maps.as_ref();
         let setgroups_denied =
-            host.setgroups_denied || maps.is_some_and(|maps| maps.deny_setgroups);
+            host.user_namespace.setgroups_denied || maps.is_some_and(|maps| maps.deny_setgroups);
         let mut process = Process::from_config(given, host, warnings)?;
         process.keyring = keyring_name(options);
         process.groups = groups(given, bundle, setgroups_denied)?;
+        process.personality = personality::plan(&bundle.config);
         process.memory_policy = scheduling::memory_policy(&bundle.config)?;
         let (uids, gids) = match (maps, namespaces.is_private(Kind::User)) {
             (Some(maps), _) => (maps.uids.clone(), maps.gids.clone()),
             // The maps of a namespace that is joined are known only inside.
             (None, true) => return Ok(process),
-            (None, false) => (host.uid_map.clone(), host.gid_map.clone()),
+            (None, false) => (
+                host.user_namespace.uid_map.clone(),
+                host.user_namespace.gid_map.clone(),
+            ),
         };
         process.check_ids(&uids, &gids)?;
         if maps.is_some() {
@@ -167,6 +173,7 @@ impl Process {
             apparmor_profile: text(&given.apparmor_profile, "/process/apparmorProfile")?,
             selinux_label: text(&given.selinux_label, "/process/selinuxLabel")?,
             keyring: None,
+            personality: None,
             memory_policy: None,
             uid_ranges: Vec::new(),
         })
@@ -174,7 +181,7 @@ impl Process {
 
     /// Refuses ids that mean nothing in the container: setresuid(2) would say only
     /// "Invalid argument".
-    fn check_ids(&self, uids: &[IdRange], gids: &[IdRange]) -> Result<()> {
+    pub(super) fn check_ids(&self, uids: &[IdRange], gids: &[IdRange]) -> Result<()> {
         let mut bad = Vec::new();
         let mut check = |ranges: &[IdRange], id: u32, pointer: String| {
             if !maps_inside(ranges, id) {
@@ -202,7 +209,11 @@ impl Process {
 
 /// None where setgroups(2) is denied and nothing is asked for, or where the caller's groups
 /// are to be kept (crun's annotation, which podman and buildah set).
-fn groups(given: &config::Process, bundle: &Bundle, denied: bool) -> Result<Option<Vec<u32>>> {
+pub(super) fn groups(
+    given: &config::Process,
+    bundle: &Bundle,
+    denied: bool,
+) -> Result<Option<Vec<u32>>> {
     let asked = &given.user.additional_gids;
     if bundle
         .config

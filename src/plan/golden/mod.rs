@@ -7,17 +7,22 @@ use std::path::{Path, PathBuf};
 
 use super::{CreateOptions, Plan};
 use crate::bundle::{Bundle, example, example_for};
-use crate::host::{Cgroup2, Host, IdRange, Subordinate};
+use crate::host::{Cgroup2, Host, IdRange, Subordinate, UserNamespace};
 
 const ALL_CAPABILITIES: u64 = (1 << 41) - 1;
 
-fn id_map(lines: &[(u32, u32, u32)]) -> Vec<IdRange> {
+fn user_namespace(lines: &[(u32, u32, u32)]) -> UserNamespace {
     let ranges = lines.iter().map(|&(inside, outside, count)| IdRange {
         inside,
         outside,
         count,
     });
-    ranges.collect()
+    let map: Vec<IdRange> = ranges.collect();
+    UserNamespace {
+        uid_map: map.clone(),
+        gid_map: map,
+        setgroups_denied: false,
+    }
 }
 
 /// Root in the first user namespace.
@@ -27,8 +32,7 @@ pub fn root() -> Host {
         egid: 0,
         capabilities: ALL_CAPABILITIES,
         last_capability: 40,
-        uid_map: id_map(&[(0, 0, u32::MAX)]),
-        gid_map: id_map(&[(0, 0, u32::MAX)]),
+        user_namespace: user_namespace(&[(0, 0, u32::MAX)]),
         cgroup2: Some(Cgroup2 {
             mount: "/sys/fs/cgroup".into(),
             own: "user.slice/shell.scope".into(),
@@ -56,8 +60,7 @@ pub fn user() -> Host {
 /// Root of a user namespace that rootless podman made.
 pub fn podman() -> Host {
     Host {
-        uid_map: id_map(&[(0, 1000, 1), (1, 100_000, 65_536)]),
-        gid_map: id_map(&[(0, 1000, 1), (1, 100_000, 65_536)]),
+        user_namespace: user_namespace(&[(0, 1000, 1), (1, 100_000, 65_536)]),
         ..root()
     }
 }
