@@ -116,6 +116,14 @@ impl Error {
         self
     }
 
+    /// Puts a remedy in place of any other, where an outer layer knows more after all: what
+    /// the user meant, say.
+    #[must_use]
+    pub fn with_better_hint(mut self, hint: impl Into<String>) -> Error {
+        self.hint = Some(hint.into());
+        self
+    }
+
     /// Names the place in config.json. The innermost one stays.
     #[must_use]
     pub fn with_pointer(mut self, pointer: impl Into<String>) -> Error {

@@ -57,17 +57,37 @@ impl BundleOptions {
         }
     }
 
-    /// Adds the right call to `error`, the failure to open the bundle, where the container's
-    /// id looks like the bundle that was meant: `rt create DIR`.
+    /// Where the container's id names the bundle that was meant (`rt create DIR`), the remedy
+    /// is the right call rather than any other.
     pub fn name_the_right_call(&self, error: Error, verb: &str) -> Error {
-        let here = self.bundle.join("config.json");
         let meant = Path::new(&self.id);
-        if self.config.is_some() || here.exists() || !meant.join("config.json").is_file() {
+        let missing = self.config.is_none() && !self.bundle.join("config.json").exists();
+        if !missing || !meant.join("config.json").is_file() {
             return error;
         }
-        error.with_hint(format!(
-            "{meant:?} is a bundle; a container needs a name too: rt {verb} --bundle {} NAME",
-            self.id
+        let bundle = shell_word(&self.id);
+        error.with_better_hint(format!(
+            "{bundle} is a bundle, and a container needs a name too: rt {verb} --bundle {bundle} NAME"
         ))
+    }
+}
+
+/// `text` as it can be pasted into a shell.
+fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%=".contains(c);
+    match text.chars().all(plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_can_be_pasted_into_a_shell() {
+        assert_eq!(shell_word("./my-bundle"), "./my-bundle");
+        assert_eq!(shell_word("it's here"), r"'it'\''s here'");
     }
 }

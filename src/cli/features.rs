@@ -1,11 +1,16 @@
 //! `rt features`: what this version can do, as JSON (runtime-spec 1.3, features.md).
 //!
+//! Engines decide by it what they ask for, so it says only what is true of this version.
+//!
 //! Runs in: parent.
 
 use clap::Args;
+use serde_json::{Value, json};
 
-use super::{Global, Verb, not_yet};
-use crate::error::Result;
+use super::{Global, Verb, print, version};
+use crate::bundle::mount_options::{Meaning, WORDS};
+use crate::error::{Error, Result};
+use crate::plan::namespaces::Kind;
 
 #[derive(Args, Debug)]
 pub struct Features {}
@@ -15,6 +20,80 @@ impl Verb for Features {
     const ABOUT: &'static str = "Print what rt can do as JSON";
 
     fn run(self, _global: &Global) -> Result<u8> {
-        Err(not_yet(Self::NAME))
+        let text =
+            serde_json::to_string_pretty(&features()).map_err(|e| Error::system(e.to_string()))?;
+        print(text + "\n").map(|()| 0)
+    }
+}
+
+fn features() -> Value {
+    json!({
+        "ociVersionMin": "1.0.0",
+        "ociVersionMax": version::SPECIFICATION,
+        "hooks": [
+            "prestart", "createRuntime", "createContainer", "startContainer",
+            "poststart", "poststop",
+        ],
+        "mountOptions": mount_options(),
+        "linux": linux(),
+        "annotations": {
+            "org.opencontainers.runc.checkpoint.enabled": "false",
+            "rt.version": version::NUMBER,
+            "rt.commit": version::COMMIT,
+        },
+        // Engines keep these away from users: each changes what the runtime does.
+        "potentiallyUnsafeConfigAnnotations": ["org.criu.", "org.systemd.property.", "run.oci."],
+    })
+}
+
+fn linux() -> Value {
+    let mut capabilities: Vec<String> = caps::all().iter().map(ToString::to_string).collect();
+    capabilities.sort_unstable();
+    let mut namespaces = Kind::ALL.map(Kind::name);
+    namespaces.sort_unstable();
+    json!({
+        "namespaces": namespaces,
+        "capabilities": capabilities,
+        "cgroup": {
+            "v1": false, "v2": true, "systemd": false, "systemdUser": false, "rdma": false,
+        },
+        "seccomp": { "enabled": false },
+        "apparmor": { "enabled": true },
+        "selinux": { "enabled": true },
+        "intelRdt": { "enabled": false },
+        "mountExtensions": { "idmap": { "enabled": false } },
+        "netDevices": { "enabled": false },
+    })
+}
+
+fn mount_options() -> Vec<&'static str> {
+    let mut words: Vec<&str> = WORDS
+        .iter()
+        .filter(|(_, meaning)| !matches!(meaning, Meaning::IdMap { .. }))
+        .map(|(word, _)| *word)
+        .collect();
+    words.sort_unstable();
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_engines_look_for_is_there() {
+        let features = features();
+        let has = |pointer: &str, word: &str| {
+            let list = features.pointer(pointer).and_then(Value::as_array);
+            list.is_some_and(|list| list.iter().any(|item| item == word))
+        };
+        assert!(has("/mountOptions", "rro"));
+        assert!(has("/hooks", "poststop"));
+        assert!(has("/linux/namespaces", "time"));
+        assert!(has("/linux/capabilities", "CAP_SYS_ADMIN"));
+        assert_eq!(
+            features.pointer("/linux/mountExtensions/idmap/enabled"),
+            Some(&Value::Bool(false))
+        );
     }
 }

@@ -3,13 +3,14 @@
 //! Runs in: parent.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::log::{self, Destination, Format, Level};
+use crate::state::{self, Root};
 
 #[derive(Args, Clone, Debug)]
 pub struct Global {
@@ -140,108 +141,11 @@ impl Global {
         self.rootless
     }
 
-    /// The directory that holds a directory for each container: `--root`, else `rt` below
-    /// /run, or below XDG_RUNTIME_DIR where /run is not ours to write to.
-    pub fn state_root(&self) -> Result<PathBuf> {
-        let root = match &self.root {
-            Some(root) => absolute(root)?,
-            None => default_root(
-                nix::unistd::geteuid().is_root(),
-                &|| in_user_namespace(),
-                &|name| std::env::var_os(name),
-            ),
-        };
-        if root == Path::new("/") {
-            return Err(Error::new(
-                Kind::Usage,
-                "error: --root must not be the root directory\n",
-            ));
+    /// The directory that holds a directory for each container.
+    pub fn root(&self) -> Result<Root> {
+        match &self.root {
+            Some(path) => Root::new(path),
+            None => Root::new(&state::default_root()),
         }
-        Ok(root)
-    }
-}
-
-/// Podman enters a user namespace as its root, where /run still belongs to somebody else, and
-/// keeps USER; an ordinary root that has another user's XDG_RUNTIME_DIR (sudo -E) is not in one.
-fn default_root(
-    is_root: bool,
-    in_user_namespace: &dyn Fn() -> bool,
-    variable: &dyn Fn(&str) -> Option<OsString>,
-) -> PathBuf {
-    let ours =
-        is_root && (variable("USER").is_some_and(|user| user == "root") || !in_user_namespace());
-    match variable("XDG_RUNTIME_DIR") {
-        Some(directory) if !ours && !directory.is_empty() => PathBuf::from(directory).join("rt"),
-        _ => PathBuf::from("/run/rt"),
-    }
-}
-
-/// Whether this is another user namespace than the machine's first, which alone maps every id
-/// to itself.
-fn in_user_namespace() -> bool {
-    std::fs::read_to_string("/proc/self/uid_map")
-        .is_ok_and(|map| !map.split_whitespace().eq(["0", "0", "4294967295"]))
-}
-
-/// Makes `path` absolute and removes `.` and `..` lexically; no link is followed, since the
-/// directory may not exist yet.
-fn absolute(path: &Path) -> Result<PathBuf> {
-    let path =
-        std::path::absolute(path).map_err(|e| Error::io("getcwd", path, &e).within("--root"))?;
-    let mut clean = PathBuf::new();
-    for part in path.components() {
-        match part {
-            std::path::Component::ParentDir => {
-                clean.pop();
-            }
-            part => clean.push(part),
-        }
-    }
-    Ok(clean)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn root_for(is_root: bool, nested: bool, variables: &[(&str, &str)]) -> PathBuf {
-        default_root(is_root, &|| nested, &|name| {
-            variables
-                .iter()
-                .find(|(n, _)| *n == name)
-                .map(|(_, value)| OsString::from(value))
-        })
-    }
-
-    #[test]
-    fn the_state_lies_where_the_caller_may_write() {
-        let xdg = ("XDG_RUNTIME_DIR", "/run/user/7");
-        let root = ("USER", "root");
-        let user = ("USER", "u");
-        for (is_root, nested, variables, expected) in [
-            (true, false, vec![xdg, user], "/run/rt"),
-            (true, false, vec![], "/run/rt"),
-            (true, true, vec![xdg], "/run/user/7/rt"),
-            (true, true, vec![xdg, user], "/run/user/7/rt"),
-            (true, true, vec![xdg, root], "/run/rt"),
-            (false, false, vec![xdg, root], "/run/user/7/rt"),
-            (false, false, vec![("XDG_RUNTIME_DIR", "")], "/run/rt"),
-            (false, false, vec![], "/run/rt"),
-        ] {
-            assert_eq!(
-                root_for(is_root, nested, &variables),
-                Path::new(expected),
-                "{is_root} {nested} {variables:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_root_is_made_absolute_without_following_links() {
-        assert_eq!(
-            absolute(Path::new("/a/../b/./c")).unwrap(),
-            Path::new("/b/c")
-        );
-        assert_eq!(absolute(Path::new("/x/..")).unwrap(), Path::new("/"));
     }
 }

@@ -4,8 +4,9 @@
 
 use clap::Args;
 
-use super::{Global, Verb, not_yet};
-use crate::error::Result;
+use super::{Global, Verb, print};
+use crate::error::{Error, Result};
+use crate::state::Report;
 
 #[derive(Args, Debug)]
 pub struct State {
@@ -18,7 +19,12 @@ impl Verb for State {
     const NAME: &'static str = "state";
     const ABOUT: &'static str = "Print the state of a container as JSON";
 
-    fn run(self, _global: &Global) -> Result<u8> {
-        Err(not_yet(Self::NAME))
+    fn run(self, global: &Global) -> Result<u8> {
+        let mut container = global.root()?.open(&self.id)?;
+        let status = container.status()?;
+        let report = Report::new(&container.record, status);
+        let text =
+            serde_json::to_string_pretty(&report).map_err(|e| Error::system(e.to_string()))?;
+        print(text).map(|()| 0)
     }
 }

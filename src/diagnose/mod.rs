@@ -16,10 +16,12 @@ const REPORT_LIMIT_BYTES: usize = 8 * 1024 - 1;
 
 /// Reports `error`: on stderr in one write(2), and in the log where that is another place.
 pub fn report(error: &Error) {
-    let usage = error.kind() == Kind::Usage;
-    let message = match usage {
-        true => first_line(&error.to_string()),
-        false => one_line(&error.to_string()),
+    let whole = error.to_string();
+    // clap's own text, with the usage below.
+    let verbatim = error.kind() == Kind::Usage && whole.ends_with('\n');
+    let message = match verbatim {
+        true => first_line(&whole),
+        false => one_line(&whole),
     };
     let hint = match error.hint() {
         Some(hint) => Some(hint.to_owned()),
@@ -29,9 +31,9 @@ pub fn report(error: &Error) {
     if apart {
         log::error(&message, hint.as_deref());
     }
-    let text = match (apart, log::format(), usage) {
+    let text = match (apart, log::format(), verbatim) {
         (false, Format::Json, _) => return log::error(&message, hint.as_deref()),
-        (_, _, true) => truncated(&error.to_string(), REPORT_LIMIT_BYTES),
+        (_, _, true) => truncated(&whole, REPORT_LIMIT_BYTES),
         (_, _, false) => text(&message, hint.as_deref()),
     };
     // Where even stderr is gone, the exit status has to do.
