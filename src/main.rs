@@ -16,6 +16,7 @@ mod host;
 mod log;
 mod plan;
 mod process;
+mod rootfs;
 mod state;
 mod sys;
 

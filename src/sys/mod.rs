@@ -7,7 +7,9 @@
 
 #![allow(unsafe_code)]
 
+pub mod file;
 pub mod memory;
+pub mod mount;
 pub mod net;
 pub mod process;
 pub mod socket;

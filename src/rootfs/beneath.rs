@@ -1,0 +1,275 @@
+//! The container's root as a directory descriptor: the only place that turns a path of the
+//! container into a descriptor.
+//!
+//! A lookup is one openat2(2) with `RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS`. Where the
+//! kernel or an outer seccomp profile lacks it, pathrs walks the path component by component.
+//! (Its own mkdir_all is not used: it opens a private procfs and reopens each directory
+//! through it, about ten calls where three do.)
+//!
+//! Runs in: init before and after pivot.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::SFlag;
+
+use crate::error::{Context as _, Error, Result};
+use crate::plan::{ContainerPath, HostPath};
+use crate::sys;
+use crate::sys::mount::Place;
+
+/// As many symbolic links as the kernel follows in one path, path_resolution(7).
+const LINKS_MAX: u32 = 40;
+
+/// The container's root directory.
+pub struct Root {
+    fd: OwnedFd,
+}
+
+/// What a missing mount point is made as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeKind {
+    Directory,
+    File,
+}
+
+/// A place to mount on.
+pub struct MountPoint {
+    pub fd: OwnedFd,
+    /// Whether it has just been made.
+    pub is_new: bool,
+}
+
+impl AsFd for Root {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Root {
+    /// Binds the directory with all mounts below it on itself, which pivot_root(2) needs, and
+    /// takes the new mount as the container's root.
+    pub fn attach(path: &HostPath) -> Result<Root> {
+        let host = Place::Host(path.as_path());
+        match sys::mount::open_tree(host, libc::AT_RECURSIVE) {
+            Ok(fd) => {
+                sys::mount::move_mount(fd.as_fd(), host)?;
+                Ok(Root { fd })
+            }
+            // KERNEL(5.2): open_tree(2) is missing.
+            Err(e) if e.is(Errno::ENOSYS) || e.is(Errno::EPERM) => {
+                let directory = sys::file::open_host(path.as_path(), DIRECTORY)?;
+                let itself = sys::mount::fd_path(&directory);
+                let flags = libc::MS_BIND | libc::MS_REC;
+                sys::mount::mount(Some(&itself), &itself, None, flags, None)?;
+                Root::open_host(path)
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Takes the directory as it is.
+    pub fn open_host(path: &HostPath) -> Result<Root> {
+        let fd = sys::file::open_host(path.as_path(), DIRECTORY)?;
+        Ok(Root { fd })
+    }
+
+    /// Opens `path` with `O_PATH`, following symbolic links inside the root.
+    pub fn open(&self, path: &ContainerPath) -> Result<OwnedFd> {
+        self.resolve(path.beneath_root(), OFlag::O_PATH)
+    }
+
+    /// Opens `path` with `flags`, following symbolic links inside the root.
+    pub fn open_with(&self, path: &ContainerPath, flags: OFlag) -> Result<OwnedFd> {
+        self.resolve(path.beneath_root(), flags)
+    }
+
+    /// Opens `path`, made with its parents where missing, for a mount. `kind` is asked only
+    /// for a path that is missing.
+    pub fn mount_point(
+        &self,
+        path: &ContainerPath,
+        kind: impl FnOnce() -> Result<NodeKind>,
+    ) -> Result<MountPoint> {
+        match self.open(path) {
+            Ok(fd) => return Ok(MountPoint { fd, is_new: false }),
+            Err(e) if e.is(Errno::ENOENT) => {}
+            Err(e) => return Err(e),
+        }
+        let fd = match kind()? {
+            NodeKind::Directory => self.make_directories(path.beneath_root(), LINKS_MAX),
+            NodeKind::File => self.make_file(path.beneath_root(), LINKS_MAX),
+        }
+        .context(|| format!("making the mount point {path}"))?;
+        Ok(MountPoint { fd, is_new: true })
+    }
+
+    /// Opens the last component of `path` without following it, for a mount on a symbolic
+    /// link itself. ENOENT: it is not there.
+    pub fn open_nofollow(&self, path: &ContainerPath) -> Result<OwnedFd> {
+        self.resolve(path.beneath_root(), OFlag::O_PATH | OFlag::O_NOFOLLOW)
+    }
+
+    /// Opens the directory `path`, made where missing; its last component must not be a
+    /// symbolic link. ENOTDIR: it is one, or no directory.
+    pub fn real_directory(&self, path: &ContainerPath) -> Result<OwnedFd> {
+        let flags = DIRECTORY | OFlag::O_NOFOLLOW;
+        match self.resolve(path.beneath_root(), flags) {
+            Err(e) if e.is(Errno::ENOENT) => self.make_directories(path.beneath_root(), LINKS_MAX),
+            Err(e) if e.is(Errno::ENOTDIR) => {
+                Err(e.within(format!("{path} must be a directory, not a symbolic link")))
+            }
+            result => result,
+        }
+    }
+
+    /// Opens the directory that holds `path`, made where missing, and the name therein.
+    pub fn parent<'p>(&self, path: &'p ContainerPath) -> Result<(OwnedFd, &'p str)> {
+        let (parent, name) = split_last(path.beneath_root());
+        if name.is_empty() {
+            return Err(Error::invalid("the root directory cannot be made"));
+        }
+        Ok((self.directory(parent)?, name))
+    }
+
+    /// Opens the directory at `path`, relative to the root, made with its parents where
+    /// missing.
+    pub fn directory(&self, path: &str) -> Result<OwnedFd> {
+        self.make_directories(path, LINKS_MAX)
+    }
+
+    /// One lookup. `path` is relative to the root and may hold `..`, which stops at it.
+    fn resolve(&self, path: &str, flags: OFlag) -> Result<OwnedFd> {
+        loop {
+            match sys::file::open_in_root(self.fd.as_fd(), path, flags) {
+                // A rename somewhere on the host while `..` was followed.
+                Err(e) if e.is(Errno::EAGAIN) => {}
+                // KERNEL(5.6): openat2(2) is missing.
+                Err(e) if e.is(Errno::ENOSYS) || e.is(Errno::EPERM) => {
+                    return self.resolve_by_walking(path, flags, e);
+                }
+                result => return result,
+            }
+        }
+    }
+
+    fn resolve_by_walking(&self, path: &str, flags: OFlag, missing: Error) -> Result<OwnedFd> {
+        let root = pathrs::RootRef::from_fd(self.fd.as_fd());
+        let handle = if flags.contains(OFlag::O_NOFOLLOW) {
+            root.resolve_nofollow(path)
+        } else {
+            root.resolve(path)
+        }
+        .map_err(|e| match e.kind() {
+            pathrs::error::ErrorKind::OsError(Some(errno)) => {
+                Error::syscall("openat", format_args!("(root), {path:?}"), errno)
+            }
+            _ => missing.within(format!("{path:?}: {e}")),
+        })?;
+        let fd = OwnedFd::from(handle);
+        let rest = flags - OFlag::O_NOFOLLOW;
+        if rest == OFlag::O_PATH {
+            return Ok(fd);
+        }
+        let kind = sys::file::kind(&sys::file::stat(fd.as_fd())?);
+        if rest.contains(OFlag::O_DIRECTORY) && kind != SFlag::S_IFDIR {
+            return Err(Error::syscall(
+                "openat",
+                format_args!("(root), {path:?}, O_DIRECTORY"),
+                libc::ENOTDIR,
+            ));
+        }
+        if rest.contains(OFlag::O_PATH) {
+            return Ok(fd);
+        }
+        let itself = sys::mount::fd_path(&fd);
+        let itself = std::path::Path::new(std::ffi::OsStr::from_bytes(itself.as_bytes()));
+        sys::file::open_host(itself, rest)
+    }
+
+    /// mkdir -p. A link to what is not there yet has its target made, inside the root.
+    fn make_directories(&self, path: &str, links_left: u32) -> Result<OwnedFd> {
+        match self.resolve(path, DIRECTORY) {
+            Err(e) if e.is(Errno::ENOENT) && !path.is_empty() => {}
+            result => return result,
+        }
+        let (parent, name) = split_last(path);
+        let directory = self.make_directories(parent, links_left)?;
+        let c_name = new_name(name, path)?;
+        match sys::file::mkdirat(directory.as_fd(), &c_name, 0o755) {
+            Ok(()) => {}
+            Err(e) if e.is(Errno::EEXIST) => {}
+            Err(e) => return Err(e),
+        }
+        match sys::file::open_entry(directory.as_fd(), &c_name, DIRECTORY) {
+            Err(e) if e.is(Errno::ENOTDIR) || e.is(Errno::ELOOP) => {
+                let target = self.link_target(&directory, &c_name, parent, e, links_left)?;
+                self.make_directories(&target, links_left - 1)
+            }
+            result => result,
+        }
+    }
+
+    /// Makes an empty file, which may have appeared meanwhile.
+    fn make_file(&self, path: &str, links_left: u32) -> Result<OwnedFd> {
+        let (parent, name) = split_last(path);
+        let directory = self.make_directories(parent, links_left)?;
+        let c_name = new_name(name, path)?;
+        match sys::file::mknodat(directory.as_fd(), &c_name, SFlag::S_IFREG, 0o644, 0) {
+            Ok(()) => {}
+            Err(e) if e.is(Errno::EEXIST) => {
+                return match self.link_target(&directory, &c_name, parent, e, links_left) {
+                    Ok(target) => self.make_file(&target, links_left - 1),
+                    Err(_) => sys::file::open_entry(directory.as_fd(), &c_name, OFlag::O_PATH),
+                };
+            }
+            Err(e) => return Err(e),
+        }
+        sys::file::open_entry(directory.as_fd(), &c_name, OFlag::O_PATH)
+    }
+
+    /// Where the symbolic link `parent/name` points, as a path relative to the root. Not
+    /// normalised: `..` after a link means what the kernel says it means.
+    fn link_target(
+        &self,
+        directory: &OwnedFd,
+        name: &std::ffi::CStr,
+        parent: &str,
+        not_a_directory: Error,
+        links_left: u32,
+    ) -> Result<String> {
+        if links_left == 0 {
+            let arguments = format_args!("(root), {parent:?}/{name:?}");
+            return Err(Error::syscall("openat2", arguments, libc::ELOOP));
+        }
+        let Ok(target) = sys::file::readlinkat(directory.as_fd(), name) else {
+            return Err(not_a_directory);
+        };
+        let target = String::from_utf8_lossy(target.as_bytes()).into_owned();
+        Ok(match target.strip_prefix('/') {
+            Some(absolute) => absolute.to_owned(),
+            None => format!("{parent}/{target}"),
+        })
+    }
+}
+
+const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY);
+
+/// The path without its last component, and that component.
+fn split_last(path: &str) -> (&str, &str) {
+    let path = path.trim_end_matches('/');
+    path.rsplit_once('/').map_or(("", path), |(parent, name)| {
+        (parent.trim_end_matches('/'), name)
+    })
+}
+
+/// A name that may be created: `..` below what does not exist has no meaning.
+fn new_name(name: &str, path: &str) -> Result<std::ffi::CString> {
+    if matches!(name, "" | "." | "..") {
+        let arguments = format_args!("(root), {path:?}");
+        return Err(Error::syscall("openat2", arguments, libc::ENOENT));
+    }
+    sys::file::c_name(name)
+}

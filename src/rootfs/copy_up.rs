@@ -1,0 +1,89 @@
+//! tmpcopyup: a new tmpfs that starts with what lies at its destination.
+//!
+//! Runs in: init before pivot.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use nix::dir::Dir;
+use nix::fcntl::OFlag;
+use nix::sys::stat::{FileStat, SFlag};
+
+use crate::error::{Context as _, Error, Result};
+use crate::sys;
+
+/// Copies the tree below the directory `from` into the directory `to`, with owners, modes,
+/// times and extended attributes. Does not follow links, and copies no sockets.
+pub fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
+    let source = sys::file::open_entry(from, c".", OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+    let target = sys::file::open_entry(to, c".", OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+    let found = sys::file::stat(source.as_fd())?;
+    copy_entries(source.as_fd(), target.as_fd())?;
+    sys::file::copy_metadata(source.as_fd(), target.as_fd(), &found)
+}
+
+fn copy_entries(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
+    let list = sys::file::duplicate(from)?;
+    let mut entries =
+        Dir::from_fd(list).map_err(|e| Error::syscall("fdopendir", "directory", e as i32))?;
+    for entry in entries.iter() {
+        let entry = entry.map_err(|e| Error::syscall("getdents64", "directory", e as i32))?;
+        let name = entry.file_name();
+        if name != c"." && name != c".." {
+            copy_entry(from, to, name).context(|| name.to_string_lossy().into_owned())?;
+        }
+    }
+    Ok(())
+}
+
+fn copy_entry(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> Result<()> {
+    let found = sys::file::stat_entry(from, name)?;
+    match sys::file::kind(&found) {
+        SFlag::S_IFDIR => copy_directory(from, to, name, &found),
+        SFlag::S_IFREG => copy_file(from, to, name, &found),
+        SFlag::S_IFLNK => {
+            let target = sys::file::readlinkat(from, name)?;
+            let target = std::ffi::CString::new(target.as_bytes())
+                .map_err(|_| Error::system("a link contains a null byte"))?;
+            sys::file::symlinkat(&target, to, name)?;
+            sys::file::chown_entry(to, name, found.st_uid, found.st_gid)
+        }
+        // A socket without its server is nothing.
+        SFlag::S_IFSOCK => Ok(()),
+        kind => {
+            sys::file::mknodat(to, name, kind, found.st_mode & 0o7777, found.st_rdev)?;
+            sys::file::chown_entry(to, name, found.st_uid, found.st_gid)
+        }
+    }
+}
+
+fn copy_directory(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    name: &CStr,
+    found: &FileStat,
+) -> Result<()> {
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
+    sys::file::mkdirat(to, name, 0o700)?;
+    let source = sys::file::open_entry(from, name, flags)?;
+    let target = sys::file::open_entry(to, name, flags)?;
+    copy_entries(source.as_fd(), target.as_fd())?;
+    sys::file::copy_metadata(source.as_fd(), target.as_fd(), found)
+}
+
+fn copy_file(
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    name: &CStr,
+    found: &FileStat,
+) -> Result<()> {
+    let source = sys::file::open_entry(from, name, OFlag::O_RDONLY | OFlag::O_NONBLOCK)?;
+    let target = sys::file::create_entry(to, name, 0o600)?;
+    let mut source = File::from(source);
+    let mut target = File::from(target);
+    std::io::copy(&mut source, &mut target)
+        .map_err(|e| Error::io("copy_file_range", name.to_string_lossy().as_ref(), &e))?;
+    sys::file::copy_metadata(source.as_fd(), target.as_fd(), found)
+}

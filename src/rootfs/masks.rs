@@ -1,0 +1,182 @@
+//! Paths that the payload must not read, and paths that it must not change.
+//!
+//! Runs in: init after pivot; the sources are opened before it.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::SFlag;
+
+use super::attributes::{self, Outcome};
+use super::beneath::Root;
+use super::bind::Tree;
+use crate::error::{Context as _, Error, Result};
+use crate::plan::ContainerPath;
+use crate::plan::rootfs::Rootfs;
+use crate::sys;
+use crate::sys::mount::{Attributes, Place};
+
+/// What covers a masked file and a masked directory.
+#[derive(Default)]
+pub struct Sources {
+    /// The host's /dev/null.
+    null: Option<Tree>,
+    /// One mount of each, once it is attached: the others are its copies, so that all
+    /// directories share one superblock.
+    attached_null: Option<OwnedFd>,
+    attached_directory: Option<OwnedFd>,
+}
+
+impl Sources {
+    /// Opens what has to come from the host.
+    ///
+    /// CVE-2025-31133: the container's own /dev/null may be anything.
+    pub fn open(plan: &Rootfs) -> Result<Sources> {
+        if plan.masked_paths.is_empty() {
+            return Ok(Sources::default());
+        }
+        let tree = Tree::copy(Place::Host(Path::new("/dev/null")), 0)?;
+        check_null(tree.as_fd())?;
+        Ok(Sources {
+            // KERNEL(5.2): without open_tree(2) nothing of the host can be bound after pivot.
+            null: matches!(tree, Tree::Detached(_)).then_some(tree),
+            ..Sources::default()
+        })
+    }
+
+    fn cover_file(&mut self, root: &Root, target: BorrowedFd<'_>) -> Result<()> {
+        let reopen = || sys::file::duplicate(target);
+        if let Some(null) = &self.attached_null {
+            let tree = Tree::copy(Place::Fd(null.as_fd()), 0)?;
+            return tree.attach(Place::Fd(target), reopen).map(drop);
+        }
+        let tree = match self.null.take() {
+            Some(tree) => tree,
+            None => {
+                let path = ContainerPath::new("/dev/null");
+                let null = root.open_nofollow(&path)?;
+                check_null(null.as_fd()).context(|| "/dev/null of the container")?;
+                self.attached_null = Some(sys::file::duplicate(null.as_fd())?);
+                Tree::copy(Place::Fd(null.as_fd()), 0)?
+            }
+        };
+        let mount = tree.attach(Place::Fd(target), reopen)?;
+        self.attached_null.get_or_insert(mount);
+        Ok(())
+    }
+
+    fn cover_directory(&mut self, target: BorrowedFd<'_>) -> Result<()> {
+        match &self.attached_directory {
+            None => {
+                self.attached_directory = Some(cover_directory(target)?);
+                Ok(())
+            }
+            Some(directory) => match sys::mount::open_tree(Place::Fd(directory.as_fd()), 0) {
+                Ok(copy) => sys::mount::move_mount(copy.as_fd(), Place::Fd(target)),
+                // KERNEL(5.2): open_tree(2) is missing.
+                Err(_) => cover_directory(target).map(drop),
+            },
+        }
+    }
+}
+
+/// The device 1:3.
+fn check_null(fd: BorrowedFd<'_>) -> Result<()> {
+    let found = sys::file::stat(fd)?;
+    if sys::file::kind(&found) == SFlag::S_IFCHR && found.st_rdev == libc::makedev(1, 3) {
+        Ok(())
+    } else {
+        Err(Error::system("/dev/null is not the null device"))
+    }
+}
+
+/// Covers a directory with an empty one that cannot be written to but can be listed: the
+/// smallest tmpfs, read-only.
+pub fn cover_directory(target: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let options = [
+        (c"nr_blocks", c"1"),
+        (c"nr_inodes", c"1"),
+        (c"mode", c"755"),
+    ];
+    let context = match sys::mount::fsopen(c"tmpfs") {
+        // KERNEL(5.2): fsopen(2) is missing.
+        Err(e) if e.is(Errno::ENOSYS) || e.is(Errno::EPERM) => {
+            let data = c"nr_blocks=1,nr_inodes=1,mode=755";
+            let target_path = sys::mount::fd_path(target);
+            let kind = Some(c"tmpfs");
+            sys::mount::mount(kind, &target_path, kind, libc::MS_RDONLY, Some(data))?;
+            return sys::file::duplicate(target);
+        }
+        result => result?,
+    };
+    for (key, value) in options {
+        sys::mount::fsconfig_set(context.as_fd(), key, Some(value))?;
+    }
+    sys::mount::fsconfig_create(context.as_fd())?;
+    let mount = sys::mount::fsmount(context.as_fd(), libc::MOUNT_ATTR_RDONLY)?;
+    sys::mount::move_mount(mount.as_fd(), Place::Fd(target))?;
+    Ok(mount)
+}
+
+/// Covers each path that is there: a file with /dev/null, a directory with an empty one.
+pub fn mask(root: &Root, paths: &[ContainerPath], sources: &mut Sources) -> Result<()> {
+    for (i, path) in paths.iter().enumerate() {
+        mask_one(root, path, sources).at(&format!("/linux/maskedPaths/{i}"), || {
+            format!("linux.maskedPaths[{i}] ({path})")
+        })?;
+    }
+    Ok(())
+}
+
+fn mask_one(root: &Root, path: &ContainerPath, sources: &mut Sources) -> Result<()> {
+    let Some(target) = open_if_there(root, path)? else {
+        return Ok(());
+    };
+    let kind = sys::file::kind(&sys::file::stat(target.as_fd())?);
+    if kind == SFlag::S_IFDIR {
+        sources.cover_directory(target.as_fd())
+    } else {
+        sources.cover_file(root, target.as_fd())
+    }
+}
+
+/// Makes each path that is there read-only, with the flags that its mount has already.
+pub fn make_readonly(root: &Root, paths: &[ContainerPath]) -> Result<()> {
+    for (i, path) in paths.iter().enumerate() {
+        make_one_readonly(root, path).at(&format!("/linux/readonlyPaths/{i}"), || {
+            format!("linux.readonlyPaths[{i}] ({path})")
+        })?;
+    }
+    Ok(())
+}
+
+fn make_one_readonly(root: &Root, path: &ContainerPath) -> Result<()> {
+    let Some(target) = open_if_there(root, path)? else {
+        return Ok(());
+    };
+    let wanted = Attributes {
+        set: libc::MOUNT_ATTR_RDONLY,
+        ..Attributes::default()
+    };
+    let tree = Tree::copy(Place::Fd(target.as_fd()), libc::AT_RECURSIVE)?;
+    let outcome = match &tree {
+        Tree::Detached(fd) => attributes::change(fd.as_fd(), 0, wanted)?,
+        Tree::Wish { .. } => Outcome::Later,
+    };
+    let mount = tree.attach(Place::Fd(target.as_fd()), || root.open(path))?;
+    match outcome {
+        Outcome::Done => Ok(()),
+        Outcome::Later => attributes::remount(mount.as_fd(), 0, wanted),
+    }
+}
+
+/// The path, or nothing where there is none: neither list asks for what is not there.
+fn open_if_there(root: &Root, path: &ContainerPath) -> Result<Option<OwnedFd>> {
+    match root.open_with(path, OFlag::O_PATH) {
+        Ok(fd) => Ok(Some(fd)),
+        Err(e) if e.is(Errno::ENOENT) || e.is(Errno::ENOTDIR) => Ok(None),
+        Err(e) => Err(e),
+    }
+}

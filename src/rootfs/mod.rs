@@ -1,0 +1,146 @@
+//! The container's file system: mounts, devices, links, masks, and the change of root.
+//!
+//! Owns everything below the container's root. The root is one `O_PATH` descriptor; every
+//! path of the container is resolved beneath it by [`beneath`], and every mount is made and
+//! changed through its own descriptor, so a symbolic link in an image or a rename during the
+//! work leads nowhere else.
+//!
+//! Runs in: init before pivot ([`prepare`], [`enter`]) and after it ([`finish`]), with
+//! `CAP_SYS_ADMIN` over its mount namespace.
+
+mod attributes;
+mod beneath;
+mod bind;
+mod cgroup;
+mod copy_up;
+mod devices;
+mod links;
+mod masks;
+mod mount;
+mod pivot;
+mod propagation;
+mod pseudo;
+#[cfg(test)]
+mod tests;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::sys::stat::Mode;
+
+use crate::error::{Context as _, Result};
+use crate::plan::ContainerPath;
+use crate::plan::namespaces::Namespaces;
+use crate::plan::rootfs::{Mount, Pivot, Rootfs};
+
+pub use beneath::Root;
+
+/// What the mounts need to know about the rest of the container.
+pub struct Context<'a> {
+    pub namespaces: &'a Namespaces,
+    /// Whether this process is in a user namespace that is not the host's first.
+    pub in_user_namespace: bool,
+    /// Where the host has cgroup2 mounted, for a bind where a mount of it is refused.
+    pub cgroup_mount: Option<&'a Path>,
+    /// The container's own cgroup below it, absolute, for a private cgroup namespace.
+    pub own_cgroup: Option<PathBuf>,
+    /// Asks the parent for the source of `mounts[i]` as a detached mount: where the parent
+    /// has rights that this process lacks.
+    pub ask_parent: Option<&'a dyn Fn(usize) -> Result<OwnedFd>>,
+}
+
+/// A file system whose mounts are made.
+pub struct Prepared {
+    root: Root,
+    /// Mounts that become read-only at the end, since something had to be made in them.
+    readonly_later: Vec<(ContainerPath, OwnedFd)>,
+    masks: masks::Sources,
+}
+
+impl Prepared {
+    /// The container's root, for lookups beneath it.
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+}
+
+/// Makes the container's root, its mounts, devices and links, in the order of the plan.
+///
+/// Sets the umask to zero and leaves it so: the payload's own is set later. With
+/// [`Pivot::Chroot`] nothing is mounted or made, since it would appear on the host.
+pub fn prepare(plan: &Rootfs, context: &Context<'_>) -> Result<Prepared> {
+    nix::sys::stat::umask(Mode::empty());
+    if plan.pivot == Pivot::Chroot {
+        return Ok(Prepared {
+            root: Root::open_host(&plan.root).at("/root/path", || "root.path")?,
+            readonly_later: Vec::new(),
+            masks: masks::Sources::default(),
+        });
+    }
+    propagation::isolate(plan)?;
+    let root = Root::attach(&plan.root).at("/root/path", || "root.path")?;
+    let mut readonly_later = Vec::new();
+    for entry in &plan.mounts {
+        let made = mount::apply(&root, entry, plan.mount_label.as_deref(), context)
+            .at(&mount_pointer(entry), || mount_name(entry))?;
+        if let Some(fd) = made.readonly_later {
+            readonly_later.push((entry.destination.clone(), fd));
+        }
+    }
+    devices::make(&root, &plan.devices)?;
+    links::make(&root, &plan.links)?;
+    let masks = masks::Sources::open(plan)?;
+    Ok(Prepared {
+        root,
+        readonly_later,
+        masks,
+    })
+}
+
+/// Binds the terminal `slave` over the container's /dev/console. Before [`finish`].
+pub fn bind_console(prepared: &Prepared, slave: BorrowedFd<'_>) -> Result<()> {
+    devices::bind_console(&prepared.root, slave).context(|| "/dev/console")
+}
+
+/// Makes the prepared root the root and the working directory of this process, and drops the
+/// host's file system.
+pub fn enter(prepared: &Prepared, plan: &Rootfs) -> Result<()> {
+    pivot::enter(&prepared.root, plan).at("/root/path", || "root.path")
+}
+
+/// Takes away what the payload must not see or change: read-only and masked paths, mounts
+/// and root that are to be read-only. The last step, after [`enter`] and after everything
+/// that still creates files.
+pub fn finish(mut prepared: Prepared, plan: &Rootfs) -> Result<()> {
+    if plan.pivot == Pivot::Chroot {
+        return Ok(());
+    }
+    masks::make_readonly(&prepared.root, &plan.readonly_paths)?;
+    masks::mask(&prepared.root, &plan.masked_paths, &mut prepared.masks)?;
+    for (destination, fd) in &prepared.readonly_later {
+        attributes::make_readonly(fd.as_fd())
+            .context(|| format!("making {destination} read-only"))?;
+    }
+    if plan.readonly {
+        attributes::make_readonly(prepared.root.as_fd())
+            .at("/root/readonly", || "root.readonly")?;
+    }
+    if plan.propagation_given {
+        propagation::apply_to_root(&prepared.root, plan.propagation)
+            .at("/linux/rootfsPropagation", || "linux.rootfsPropagation")?;
+    }
+    Ok(())
+}
+
+fn mount_pointer(entry: &Mount) -> String {
+    entry
+        .index
+        .map_or("/mounts".to_owned(), |i| format!("/mounts/{i}"))
+}
+
+fn mount_name(entry: &Mount) -> String {
+    match entry.index {
+        Some(i) => format!("mounts[{i}] ({})", entry.destination),
+        None => format!("mount of {}", entry.destination),
+    }
+}

@@ -1,0 +1,60 @@
+//! procfs and sysfs: their own rules about where they go, and what to do where a user
+//! namespace may not mount them.
+//!
+//! Runs in: init before pivot.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use super::Context;
+use super::mount::Request;
+use crate::error::{Error, Result};
+use crate::plan::namespaces::Kind;
+use crate::plan::rootfs::FileSystem;
+use crate::sys::mount::Place;
+
+/// Mounts procfs on a directory that is no symbolic link (CVE-2019-19921, CVE-2023-27561).
+///
+/// The kernel refuses it (EPERM) to a user namespace that sees only a procfs with parts
+/// covered. Where the pid namespace is the caller's, the caller's own /proc serves.
+pub fn proc(request: &Request<'_>, fs: &FileSystem, context: &Context<'_>) -> Result<OwnedFd> {
+    let target = request.root.real_directory(&request.entry.destination)?;
+    match request.new_instance(target.as_fd(), fs) {
+        Err(e) if e.is(Errno::EPERM) && !context.namespaces.is_private(Kind::Pid) => {
+            bind_or(request, "/proc", e)
+        }
+        Err(e) if e.is(Errno::EPERM) => Err(e.with_hint(
+            "the procfs of this host has parts covered, as inside another container: give that one an unmasked /proc, or share its pid namespace",
+        )),
+        result => result,
+    }
+}
+
+/// Mounts sysfs on a directory that is no symbolic link.
+///
+/// The kernel refuses it (EPERM) to whoever has no rights over the network namespace. Where
+/// that is the caller's, the caller's own /sys serves.
+pub fn sysfs(request: &Request<'_>, fs: &FileSystem, context: &Context<'_>) -> Result<OwnedFd> {
+    let target = request.root.real_directory(&request.entry.destination)?;
+    match request.new_instance(target.as_fd(), fs) {
+        Err(e)
+            if (e.is(Errno::EPERM) || e.is(Errno::EBUSY))
+                && !context.namespaces.is_private(Kind::Network) =>
+        {
+            bind_or(request, "/sys", e)
+        }
+        Err(e) if e.is(Errno::EPERM) => {
+            Err(e.with_hint("sysfs belongs to the network namespace: use a new one, or bind /sys"))
+        }
+        result => result,
+    }
+}
+
+/// Binds the host's tree in place of what could not be mounted, for the reason `refused`.
+fn bind_or(request: &Request<'_>, host: &str, refused: Error) -> Result<OwnedFd> {
+    request
+        .bind(Place::Host(Path::new(host)), libc::AT_RECURSIVE)
+        .map_err(|e| e.within(format!("{refused}, and binding {host}")))
+}

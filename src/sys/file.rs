@@ -1,0 +1,304 @@
+//! Files by directory descriptor: openat2(2), mkdirat(2), mknodat(2) and their family.
+//!
+//! Each function is one system call. The descriptors are close-on-exec. None of them follows
+//! a symbolic link in the last component unless its doc says so.
+
+use std::ffi::{CStr, CString, OsString};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag};
+use nix::sys::stat::{FileStat, Mode, SFlag};
+
+use super::check;
+use crate::error::Result;
+
+/// Opens `path` as a process would whose root directory is `root`: neither `..` nor a
+/// symbolic link leads out, and no link of procfs is followed.
+///
+/// openat2(2), Linux 5.6. ENOSYS: the kernel is older; EPERM: an outer container's seccomp
+/// profile is. EAGAIN: something was renamed meanwhile, and `..` could not be trusted.
+pub fn open_in_root(root: BorrowedFd<'_>, path: &str, flags: OFlag) -> Result<OwnedFd> {
+    let flags = flags | OFlag::O_CLOEXEC;
+    let how = OpenHow::new()
+        .flags(flags)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+    // An empty path is no path to openat2(2): the root itself is ".".
+    let path = if path.is_empty() { "." } else { path };
+    check(
+        nix::fcntl::openat2(root, path, how),
+        "openat2",
+        format_args!(
+            "{}, {path:?}, {{flags={}, resolve=RESOLVE_NO_MAGICLINKS|RESOLVE_IN_ROOT}}",
+            root.as_raw_fd(),
+            open_words(flags)
+        ),
+    )
+}
+
+/// Opens one name in a directory, openat(2) with `O_NOFOLLOW`.
+pub fn open_entry(directory: BorrowedFd<'_>, name: &CStr, flags: OFlag) -> Result<OwnedFd> {
+    let flags = flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    check(
+        nix::fcntl::openat(directory, name, flags, Mode::empty()),
+        "openat",
+        format_args!("{}, {name:?}, {}", directory.as_raw_fd(), open_words(flags)),
+    )
+}
+
+/// Makes a regular file for the caller alone to write, which must not be there yet:
+/// openat(2) with `O_CREAT | O_EXCL`. The umask applies.
+pub fn create_entry(directory: BorrowedFd<'_>, name: &CStr, mode: u32) -> Result<OwnedFd> {
+    let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+    check(
+        nix::fcntl::openat(directory, name, flags, Mode::from_bits_truncate(mode)),
+        "openat",
+        format_args!(
+            "{}, {name:?}, O_WRONLY|O_CREAT|O_EXCL|O_CLOEXEC, {mode:#o}",
+            directory.as_raw_fd()
+        ),
+    )
+}
+
+/// Opens a path of the host, following links: open(2).
+pub fn open_host(path: &Path, flags: OFlag) -> Result<OwnedFd> {
+    let flags = flags | OFlag::O_CLOEXEC;
+    check(
+        nix::fcntl::open(path, flags, Mode::empty()),
+        "open",
+        format_args!("{path:?}, {}", open_words(flags)),
+    )
+}
+
+/// mkdirat(2). The umask applies.
+pub fn mkdirat(directory: BorrowedFd<'_>, name: &CStr, mode: u32) -> Result<()> {
+    check(
+        nix::sys::stat::mkdirat(directory, name, Mode::from_bits_truncate(mode)),
+        "mkdirat",
+        format_args!("{}, {name:?}, {mode:#o}", directory.as_raw_fd()),
+    )
+}
+
+/// Makes a node of the kind `S_IFREG`, `S_IFCHR`, `S_IFBLK`, `S_IFIFO` or `S_IFSOCK` with the
+/// permission bits `mode`, mknodat(2). The umask applies.
+pub fn mknodat(
+    directory: BorrowedFd<'_>,
+    name: &CStr,
+    kind: SFlag,
+    mode: u32,
+    device: u64,
+) -> Result<()> {
+    check(
+        nix::sys::stat::mknodat(
+            directory,
+            name,
+            kind,
+            Mode::from_bits_truncate(mode),
+            device,
+        ),
+        "mknodat",
+        format_args!(
+            "{}, {name:?}, {}|{mode:#o}, makedev({}, {})",
+            directory.as_raw_fd(),
+            kind_word(kind),
+            libc::major(device),
+            libc::minor(device)
+        ),
+    )
+}
+
+/// symlinkat(2).
+pub fn symlinkat(target: &CStr, directory: BorrowedFd<'_>, name: &CStr) -> Result<()> {
+    check(
+        nix::unistd::symlinkat(target, directory, name),
+        "symlinkat",
+        format_args!("{target:?}, {}, {name:?}", directory.as_raw_fd()),
+    )
+}
+
+/// readlinkat(2).
+pub fn readlinkat(directory: BorrowedFd<'_>, name: &CStr) -> Result<OsString> {
+    check(
+        nix::fcntl::readlinkat(directory, name),
+        "readlinkat",
+        format_args!("{}, {name:?}", directory.as_raw_fd()),
+    )
+}
+
+/// Removes a name that is not a directory, unlinkat(2).
+pub fn unlinkat(directory: BorrowedFd<'_>, name: &CStr) -> Result<()> {
+    check(
+        nix::unistd::unlinkat(directory, name, nix::unistd::UnlinkatFlags::NoRemoveDir),
+        "unlinkat",
+        format_args!("{}, {name:?}, 0", directory.as_raw_fd()),
+    )
+}
+
+/// Changes the owner of one name in a directory, fchownat(2).
+pub fn chown_entry(directory: BorrowedFd<'_>, name: &CStr, uid: u32, gid: u32) -> Result<()> {
+    check(
+        nix::unistd::fchownat(
+            directory,
+            name,
+            Some(nix::unistd::Uid::from_raw(uid)),
+            Some(nix::unistd::Gid::from_raw(gid)),
+            AtFlags::AT_SYMLINK_NOFOLLOW,
+        ),
+        "fchownat",
+        format_args!(
+            "{}, {name:?}, {uid}, {gid}, AT_SYMLINK_NOFOLLOW",
+            directory.as_raw_fd()
+        ),
+    )
+}
+
+/// What a descriptor refers to, fstat(2).
+pub fn stat(fd: BorrowedFd<'_>) -> Result<FileStat> {
+    check(nix::sys::stat::fstat(fd), "fstat", fd.as_raw_fd())
+}
+
+/// What one name in a directory is, fstatat(2).
+pub fn stat_entry(directory: BorrowedFd<'_>, name: &CStr) -> Result<FileStat> {
+    check(
+        nix::sys::stat::fstatat(directory, name, AtFlags::AT_SYMLINK_NOFOLLOW),
+        "fstatat",
+        format_args!("{}, {name:?}, AT_SYMLINK_NOFOLLOW", directory.as_raw_fd()),
+    )
+}
+
+/// Which kind of node `stat` describes: `S_IFDIR` and so on.
+pub fn kind(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
+}
+
+/// Which kind of file system a descriptor lies on: `PROC_SUPER_MAGIC` and so on, fstatfs(2).
+pub fn file_system_magic(fd: BorrowedFd<'_>) -> Result<i64> {
+    let facts = nix::sys::statfs::fstatfs(fd);
+    check(facts, "fstatfs", fd.as_raw_fd()).map(|facts| facts.filesystem_type().0)
+}
+
+/// The flags of the mount and the superblock below a descriptor, `ST_*` of fstatvfs(3).
+pub fn file_system_flags(fd: BorrowedFd<'_>) -> Result<u64> {
+    let facts = nix::sys::statvfs::fstatvfs(fd);
+    check(facts, "fstatvfs", fd.as_raw_fd()).map(|facts| facts.flags().bits())
+}
+
+/// fchdir(2).
+pub fn change_directory(fd: BorrowedFd<'_>) -> Result<()> {
+    check(nix::unistd::fchdir(fd), "fchdir", fd.as_raw_fd())
+}
+
+/// One component of a path as the kernel takes it.
+pub fn c_name(name: &str) -> Result<CString> {
+    CString::new(name)
+        .map_err(|_| crate::error::Error::invalid(format!("{name:?} contains a null byte")))
+}
+
+fn kind_word(kind: SFlag) -> &'static str {
+    match kind {
+        SFlag::S_IFCHR => "S_IFCHR",
+        SFlag::S_IFBLK => "S_IFBLK",
+        SFlag::S_IFIFO => "S_IFIFO",
+        SFlag::S_IFSOCK => "S_IFSOCK",
+        _ => "S_IFREG",
+    }
+}
+
+/// The flags of open(2) as strace prints them.
+fn open_words(flags: OFlag) -> String {
+    let words: Vec<&str> = flags.iter_names().map(|(name, _)| name).collect();
+    if words.is_empty() {
+        "O_RDONLY".to_owned()
+    } else {
+        words.join("|")
+    }
+}
+
+/// A second descriptor of the same object, `F_DUPFD_CLOEXEC`.
+pub fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
+    fd.try_clone_to_owned()
+        .map_err(|e| crate::error::Error::io("fcntl", "F_DUPFD_CLOEXEC", &e))
+}
+
+/// Gives the open file `to` the owner, mode, times and extended attributes of `from`, whose
+/// stat(2) is `found`. An attribute that the file system of `to` cannot hold is left out.
+pub fn copy_metadata(from: BorrowedFd<'_>, to: BorrowedFd<'_>, found: &FileStat) -> Result<()> {
+    use nix::sys::time::TimeSpec;
+    use nix::unistd::{Gid, Uid};
+    let number = to.as_raw_fd();
+    let (uid, gid) = (found.st_uid, found.st_gid);
+    check(
+        nix::unistd::fchown(to, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))),
+        "fchown",
+        format_args!("{number}, {uid}, {gid}"),
+    )?;
+    // After the owner, since a change of owner takes away set-user-ID bits and capabilities.
+    let mode = found.st_mode & 0o7777;
+    check(
+        nix::sys::stat::fchmod(to, Mode::from_bits_truncate(mode)),
+        "fchmod",
+        format_args!("{number}, {mode:#o}"),
+    )?;
+    for name in list_attributes(from) {
+        copy_attribute(from, to, &name)?;
+    }
+    let accessed = TimeSpec::new(found.st_atime, found.st_atime_nsec);
+    let modified = TimeSpec::new(found.st_mtime, found.st_mtime_nsec);
+    check(
+        nix::sys::stat::futimens(to, &accessed, &modified),
+        "futimens",
+        number,
+    )
+}
+
+/// The names of the extended attributes of `fd`, none where the file system has none.
+fn list_attributes(fd: BorrowedFd<'_>) -> Vec<CString> {
+    // The kernel's limit, XATTR_LIST_MAX.
+    let mut names = vec![0u8; 65536];
+    // SAFETY: the kernel writes at most the given number of bytes into the buffer, which has
+    // that many.
+    let length =
+        unsafe { libc::flistxattr(fd.as_raw_fd(), names.as_mut_ptr().cast(), names.len()) };
+    names.truncate(usize::try_from(length).unwrap_or(0));
+    names
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty())
+        .filter_map(|name| CString::new(name).ok())
+        .collect()
+}
+
+fn copy_attribute(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> Result<()> {
+    // The kernel's limit, XATTR_SIZE_MAX.
+    let mut value = vec![0u8; 65536];
+    // SAFETY: `name` is a C string, and the kernel writes at most the given number of bytes
+    // into the buffer, which has that many.
+    let length = unsafe {
+        libc::fgetxattr(
+            from.as_raw_fd(),
+            name.as_ptr(),
+            value.as_mut_ptr().cast(),
+            value.len(),
+        )
+    };
+    let Ok(length) = usize::try_from(length) else {
+        return Ok(());
+    };
+    // SAFETY: the kernel reads `length` bytes, which fgetxattr(2) has just written.
+    let result = unsafe {
+        libc::fsetxattr(
+            to.as_raw_fd(),
+            name.as_ptr(),
+            value.as_ptr().cast(),
+            length,
+            0,
+        )
+    };
+    match nix::errno::Errno::result(result) {
+        Ok(_) | Err(nix::errno::Errno::EOPNOTSUPP | nix::errno::Errno::EPERM) => Ok(()),
+        Err(e) => check(
+            Err(e),
+            "fsetxattr",
+            format_args!("{}, {name:?}", to.as_raw_fd()),
+        ),
+    }
+}

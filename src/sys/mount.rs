@@ -1,0 +1,477 @@
+//! Mounts by file descriptor: fsopen(2), fsconfig(2), fsmount(2), open_tree(2),
+//! mount_setattr(2), move_mount(2), and the older mount(2), umount2(2), pivot_root(2).
+//!
+//! Each function is one system call. The descriptors are close-on-exec.
+
+use std::ffi::{CStr, CString, c_uint};
+use std::fmt::{self, Write as _};
+use std::mem::size_of;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use crate::error::{Error, Result};
+
+/// Where a call finds its object.
+#[derive(Clone, Copy)]
+pub enum Place<'a> {
+    /// What the descriptor itself refers to.
+    Fd(BorrowedFd<'a>),
+    /// One name in a directory. A symbolic link of that name is itself the object.
+    Entry(BorrowedFd<'a>, &'a CStr),
+    /// A path of the host.
+    Host(&'a Path),
+}
+
+impl Place<'_> {
+    fn directory(&self) -> i32 {
+        match self {
+            Place::Fd(fd) | Place::Entry(fd, _) => fd.as_raw_fd(),
+            Place::Host(_) => libc::AT_FDCWD,
+        }
+    }
+
+    fn name(&self) -> Result<CString> {
+        match self {
+            Place::Fd(_) => Ok(CString::default()),
+            Place::Entry(_, name) => Ok((*name).to_owned()),
+            Place::Host(path) => c_path(path),
+        }
+    }
+}
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Fd(fd) => write!(f, r#"{}, """#, fd.as_raw_fd()),
+            Place::Entry(fd, name) => write!(f, "{}, {name:?}", fd.as_raw_fd()),
+            Place::Host(path) => write!(f, "AT_FDCWD, {path:?}"),
+        }
+    }
+}
+
+fn c_path(path: &Path) -> Result<CString> {
+    CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| Error::invalid(format!("{path:?} contains a null byte")))
+}
+
+/// Calls the kernel by number: what a call returns is a descriptor, a count or zero.
+fn call(number: libc::c_long, arguments: [usize; 6]) -> nix::Result<i32> {
+    let [a, b, c, d, e, f] = arguments;
+    // SAFETY: the callers of this module pass numbers, descriptors that they borrow, and
+    // pointers to C strings and to `struct mount_attr` that live across the call; the kernel
+    // writes to none of them.
+    let result = unsafe { libc::syscall(number, a, b, c, d, e, f) };
+    Errno::result(result).map(|n| n as i32)
+}
+
+fn fd_argument(fd: i32) -> usize {
+    fd as isize as usize
+}
+
+fn owned(fd: i32) -> OwnedFd {
+    // SAFETY: the kernel has just made this descriptor for the calling function, and nothing
+    // else knows its number.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// A configuration context for a new instance of the file system `kind`.
+///
+/// fsopen(2), Linux 5.2. ENODEV: the kernel does not know this file system.
+pub fn fsopen(kind: &CStr) -> Result<OwnedFd> {
+    let flags = libc::FSOPEN_CLOEXEC as usize;
+    call(
+        libc::SYS_fsopen,
+        [kind.as_ptr() as usize, flags, 0, 0, 0, 0],
+    )
+    .map(owned)
+    .map_err(|e| Error::syscall("fsopen", format_args!("{kind:?}, FSOPEN_CLOEXEC"), e as i32))
+}
+
+/// A context that reconfigures the superblock of the mount at `fd`.
+///
+/// fspick(2), Linux 5.2.
+pub fn fspick(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
+    const FSPICK_CLOEXEC: usize = 1;
+    const FSPICK_EMPTY_PATH: usize = 8;
+    let flags = FSPICK_CLOEXEC | FSPICK_EMPTY_PATH;
+    let path = c"".as_ptr() as usize;
+    call(
+        libc::SYS_fspick,
+        [fd_argument(fd.as_raw_fd()), path, flags, 0, 0, 0],
+    )
+    .map(owned)
+    .map_err(|e| {
+        let arguments = format!(
+            r#"{}, "", FSPICK_CLOEXEC|FSPICK_EMPTY_PATH"#,
+            fd.as_raw_fd()
+        );
+        Error::syscall("fspick", arguments, e as i32)
+    })
+}
+
+/// The longest value that fsconfig(2) takes, without the final null byte.
+pub const FSCONFIG_VALUE_MAX: usize = 255;
+
+/// Sets one option: `key=value`, or the flag `key`.
+///
+/// fsconfig(2), Linux 5.2. EINVAL: the file system refuses it; the error then carries what
+/// the kernel wrote into the context's log.
+pub fn fsconfig_set(context: BorrowedFd<'_>, key: &CStr, value: Option<&CStr>) -> Result<()> {
+    let (command, word) = match value {
+        Some(_) => (libc::FSCONFIG_SET_STRING, "FSCONFIG_SET_STRING"),
+        None => (libc::FSCONFIG_SET_FLAG, "FSCONFIG_SET_FLAG"),
+    };
+    let pointer = value.map_or(0, |v| v.as_ptr() as usize);
+    let fd = fd_argument(context.as_raw_fd());
+    let result = call(
+        libc::SYS_fsconfig,
+        [fd, command as usize, key.as_ptr() as usize, pointer, 0, 0],
+    );
+    result.map(drop).map_err(|e| {
+        let shown = value.map_or("NULL".to_owned(), |v| format!("{v:?}"));
+        let arguments = format!("{}, {word}, {key:?}, {shown}, 0", context.as_raw_fd());
+        with_kernel_log(context, Error::syscall("fsconfig", arguments, e as i32))
+    })
+}
+
+/// Makes the superblock that the options describe.
+///
+/// fsconfig(2), `FSCONFIG_CMD_CREATE`, Linux 5.2.
+pub fn fsconfig_create(context: BorrowedFd<'_>) -> Result<()> {
+    fsconfig_command(context, libc::FSCONFIG_CMD_CREATE, "FSCONFIG_CMD_CREATE")
+}
+
+/// Applies the options to the superblock that the context was picked from.
+///
+/// fsconfig(2), `FSCONFIG_CMD_RECONFIGURE`, Linux 5.2.
+pub fn fsconfig_reconfigure(context: BorrowedFd<'_>) -> Result<()> {
+    fsconfig_command(
+        context,
+        libc::FSCONFIG_CMD_RECONFIGURE,
+        "FSCONFIG_CMD_RECONFIGURE",
+    )
+}
+
+fn fsconfig_command(context: BorrowedFd<'_>, command: c_uint, word: &str) -> Result<()> {
+    let fd = fd_argument(context.as_raw_fd());
+    call(libc::SYS_fsconfig, [fd, command as usize, 0, 0, 0, 0])
+        .map(drop)
+        .map_err(|e| {
+            let arguments = format!("{}, {word}, NULL, NULL, 0", context.as_raw_fd());
+            with_kernel_log(context, Error::syscall("fsconfig", arguments, e as i32))
+        })
+}
+
+/// Puts the first message of the context's log in front of the error: it names the option
+/// that the kernel did not like.
+fn with_kernel_log(context: BorrowedFd<'_>, error: Error) -> Error {
+    let mut buffer = [0u8; 256];
+    match nix::unistd::read(context, &mut buffer) {
+        // Each message starts with its class: "e tmpfs: Bad value for 'size'".
+        Ok(length) if length > 2 => {
+            let message = String::from_utf8_lossy(&buffer[2..length]);
+            error.within(message.trim().to_owned())
+        }
+        _ => error,
+    }
+}
+
+/// A mount of the context's superblock that is attached nowhere, with the attributes `set`
+/// (`MOUNT_ATTR_*`).
+///
+/// fsmount(2), Linux 5.2.
+pub fn fsmount(context: BorrowedFd<'_>, set: u64) -> Result<OwnedFd> {
+    let fd = fd_argument(context.as_raw_fd());
+    let flags = libc::FSMOUNT_CLOEXEC as usize;
+    call(libc::SYS_fsmount, [fd, flags, set as usize, 0, 0, 0])
+        .map(owned)
+        .map_err(|e| {
+            let arguments = format!(
+                "{}, FSMOUNT_CLOEXEC, {}",
+                context.as_raw_fd(),
+                attribute_words(set)
+            );
+            Error::syscall("fsmount", arguments, e as i32)
+        })
+}
+
+/// A copy of the mount at `source` that is attached nowhere: a bind mount to be.
+///
+/// `flags` may hold `AT_RECURSIVE` (the mounts below too) and `AT_SYMLINK_NOFOLLOW`.
+/// open_tree(2) with `OPEN_TREE_CLONE`, Linux 5.2.
+pub fn open_tree(source: Place<'_>, flags: i32) -> Result<OwnedFd> {
+    let mut all = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | flags as u32;
+    let mut words = String::from("OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC");
+    if let Place::Fd(_) = source {
+        all |= libc::AT_EMPTY_PATH as u32;
+        words.push_str("|AT_EMPTY_PATH");
+    }
+    let name = source.name()?;
+    let directory = fd_argument(source.directory());
+    call(
+        libc::SYS_open_tree,
+        [directory, name.as_ptr() as usize, all as usize, 0, 0, 0],
+    )
+    .map(owned)
+    .map_err(|e| {
+        if flags & libc::AT_RECURSIVE != 0 {
+            words.push_str("|AT_RECURSIVE");
+        }
+        if flags & libc::AT_SYMLINK_NOFOLLOW != 0 {
+            words.push_str("|AT_SYMLINK_NOFOLLOW");
+        }
+        Error::syscall("open_tree", format_args!("{source}, {words}"), e as i32)
+    })
+}
+
+/// Attaches the mount `mount` on top of `target`, or moves it there.
+///
+/// move_mount(2), Linux 5.2. ENOTDIR: one of them is a directory and the other is not.
+pub fn move_mount(mount: BorrowedFd<'_>, target: Place<'_>) -> Result<()> {
+    let mut flags = libc::MOVE_MOUNT_F_EMPTY_PATH;
+    let mut words = String::from("MOVE_MOUNT_F_EMPTY_PATH");
+    if let Place::Fd(_) = target {
+        flags |= libc::MOVE_MOUNT_T_EMPTY_PATH;
+        words.push_str("|MOVE_MOUNT_T_EMPTY_PATH");
+    }
+    let name = target.name()?;
+    let arguments = [
+        fd_argument(mount.as_raw_fd()),
+        c"".as_ptr() as usize,
+        fd_argument(target.directory()),
+        name.as_ptr() as usize,
+        flags as usize,
+        0,
+    ];
+    call(libc::SYS_move_mount, arguments)
+        .map(drop)
+        .map_err(|e| {
+            let arguments = format!(r#"{}, "", {target}, {words}"#, mount.as_raw_fd());
+            Error::syscall("move_mount", arguments, e as i32)
+        })
+}
+
+/// What mount_setattr(2) changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attributes {
+    /// `MOUNT_ATTR_*` to be set.
+    pub set: u64,
+    /// `MOUNT_ATTR_*` to be cleared first. The kernel wants all of `MOUNT_ATTR__ATIME` here
+    /// whenever the way of keeping access times changes.
+    pub clear: u64,
+    /// One of `MS_SHARED`, `MS_PRIVATE`, `MS_SLAVE`, `MS_UNBINDABLE`, or zero.
+    pub propagation: u64,
+}
+
+/// `struct mount_attr`, Linux 5.12.
+#[repr(C)]
+struct MountAttr {
+    set: u64,
+    clear: u64,
+    propagation: u64,
+    user_namespace: u64,
+}
+
+const _: () = assert!(size_of::<MountAttr>() == libc::MOUNT_ATTR_SIZE_VER0 as usize);
+
+/// Changes the attributes of the mount at `mount`; with `AT_RECURSIVE` in `flags` also those
+/// of the mounts below, all or none.
+///
+/// mount_setattr(2), Linux 5.12. EPERM: a flag to be cleared is locked in this user
+/// namespace.
+pub fn mount_setattr(mount: BorrowedFd<'_>, flags: i32, attributes: Attributes) -> Result<()> {
+    let attr = MountAttr {
+        set: attributes.set,
+        clear: attributes.clear,
+        propagation: attributes.propagation,
+        user_namespace: 0,
+    };
+    let arguments = [
+        fd_argument(mount.as_raw_fd()),
+        c"".as_ptr() as usize,
+        (libc::AT_EMPTY_PATH | flags) as usize,
+        &raw const attr as usize,
+        size_of::<MountAttr>(),
+        0,
+    ];
+    call(libc::SYS_mount_setattr, arguments)
+        .map(drop)
+        .map_err(|e| {
+            let recursive = if flags & libc::AT_RECURSIVE != 0 {
+                "|AT_RECURSIVE"
+            } else {
+                ""
+            };
+            let arguments = format!(
+                r#"{}, "", AT_EMPTY_PATH{recursive}, {{attr_set={}, attr_clr={}, propagation={}}}"#,
+                mount.as_raw_fd(),
+                attribute_words(attributes.set),
+                attribute_words(attributes.clear),
+                mount_flag_words(attributes.propagation),
+            );
+            Error::syscall("mount_setattr", arguments, e as i32)
+        })
+}
+
+/// mount(2), for what the calls above cannot do and for kernels that lack them. `target` is
+/// a descriptor's path below /proc/self/fd, or a path of the host.
+pub fn mount(
+    source: Option<&CStr>,
+    target: &CStr,
+    kind: Option<&CStr>,
+    flags: u64,
+    data: Option<&CStr>,
+) -> Result<()> {
+    let pointer = |s: Option<&CStr>| s.map_or(std::ptr::null(), CStr::as_ptr);
+    // SAFETY: each pointer is null or a C string that outlives the call; the kernel copies
+    // them and keeps none.
+    let result = unsafe {
+        libc::mount(
+            pointer(source),
+            target.as_ptr(),
+            pointer(kind),
+            flags,
+            pointer(data).cast(),
+        )
+    };
+    Errno::result(result).map(drop).map_err(|e| {
+        let show = |s: Option<&CStr>| s.map_or("NULL".to_owned(), |s| format!("{s:?}"));
+        let arguments = format!(
+            "{}, {target:?}, {}, {}, {}",
+            show(source),
+            show(kind),
+            mount_flag_words(flags),
+            show(data)
+        );
+        Error::syscall("mount", arguments, e as i32)
+    })
+}
+
+/// The name by which mount(2) reaches the object of a descriptor. Needs the host's /proc.
+pub fn fd_path(fd: impl AsFd) -> CString {
+    let path = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
+    CString::new(path).unwrap_or_default()
+}
+
+/// Unmounts what lies at `target` as soon as nobody uses it.
+///
+/// umount2(2) with `MNT_DETACH`.
+pub fn umount_detach(target: &CStr) -> Result<()> {
+    nix::mount::umount2(target, nix::mount::MntFlags::MNT_DETACH)
+        .map_err(|e| Error::syscall("umount2", format_args!("{target:?}, MNT_DETACH"), e as i32))
+}
+
+/// Makes the working directory the root and stacks the old root on top of it, where
+/// `umount_detach(".")` finds it.
+///
+/// pivot_root(2). EINVAL: the root is the initramfs, or a mount involved is shared.
+pub fn pivot_root_here() -> Result<()> {
+    nix::unistd::pivot_root(".", ".")
+        .map_err(|e| Error::syscall("pivot_root", r#"".", ".""#, e as i32))
+}
+
+/// Makes the working directory the root, chroot(2).
+pub fn chroot_here() -> Result<()> {
+    nix::unistd::chroot(".").map_err(|e| Error::syscall("chroot", r#"".""#, e as i32))
+}
+
+/// `MOUNT_ATTR_*` as strace prints them.
+fn attribute_words(bits: u64) -> String {
+    const NAMES: [(u64, &str); 9] = [
+        (libc::MOUNT_ATTR_RDONLY, "MOUNT_ATTR_RDONLY"),
+        (libc::MOUNT_ATTR_NOSUID, "MOUNT_ATTR_NOSUID"),
+        (libc::MOUNT_ATTR_NODEV, "MOUNT_ATTR_NODEV"),
+        (libc::MOUNT_ATTR_NOEXEC, "MOUNT_ATTR_NOEXEC"),
+        (libc::MOUNT_ATTR__ATIME, "MOUNT_ATTR__ATIME"),
+        (libc::MOUNT_ATTR_NOATIME, "MOUNT_ATTR_NOATIME"),
+        (libc::MOUNT_ATTR_STRICTATIME, "MOUNT_ATTR_STRICTATIME"),
+        (libc::MOUNT_ATTR_NODIRATIME, "MOUNT_ATTR_NODIRATIME"),
+        (libc::MOUNT_ATTR_NOSYMFOLLOW, "MOUNT_ATTR_NOSYMFOLLOW"),
+    ];
+    flag_words(bits, &NAMES)
+}
+
+/// `MS_*` as strace prints them.
+fn mount_flag_words(bits: u64) -> String {
+    const NAMES: [(u64, &str); 21] = [
+        (libc::MS_RDONLY, "MS_RDONLY"),
+        (libc::MS_NOSUID, "MS_NOSUID"),
+        (libc::MS_NODEV, "MS_NODEV"),
+        (libc::MS_NOEXEC, "MS_NOEXEC"),
+        (libc::MS_SYNCHRONOUS, "MS_SYNCHRONOUS"),
+        (libc::MS_REMOUNT, "MS_REMOUNT"),
+        (libc::MS_MANDLOCK, "MS_MANDLOCK"),
+        (libc::MS_DIRSYNC, "MS_DIRSYNC"),
+        (256, "MS_NOSYMFOLLOW"),
+        (libc::MS_NOATIME, "MS_NOATIME"),
+        (libc::MS_NODIRATIME, "MS_NODIRATIME"),
+        (libc::MS_BIND, "MS_BIND"),
+        (libc::MS_MOVE, "MS_MOVE"),
+        (libc::MS_REC, "MS_REC"),
+        (libc::MS_SILENT, "MS_SILENT"),
+        (libc::MS_UNBINDABLE, "MS_UNBINDABLE"),
+        (libc::MS_PRIVATE, "MS_PRIVATE"),
+        (libc::MS_SLAVE, "MS_SLAVE"),
+        (libc::MS_SHARED, "MS_SHARED"),
+        (libc::MS_RELATIME, "MS_RELATIME"),
+        (libc::MS_STRICTATIME, "MS_STRICTATIME"),
+    ];
+    flag_words(bits, &NAMES)
+}
+
+fn flag_words(bits: u64, names: &[(u64, &str)]) -> String {
+    let mut left = bits;
+    let mut words = String::new();
+    for (bit, name) in names {
+        if left & bit == *bit {
+            left &= !bit;
+            let bar = if words.is_empty() { "" } else { "|" };
+            let _ = write!(words, "{bar}{name}");
+        }
+    }
+    if left != 0 || words.is_empty() {
+        let bar = if words.is_empty() { "" } else { "|" };
+        let number = if left == 0 {
+            "0".to_owned()
+        } else {
+            format!("{left:#x}")
+        };
+        let _ = write!(words, "{bar}{number}");
+    }
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_read_as_strace_prints_them() {
+        assert_eq!(mount_flag_words(0), "0");
+        assert_eq!(
+            mount_flag_words(libc::MS_BIND | libc::MS_REC),
+            "MS_BIND|MS_REC"
+        );
+        assert_eq!(
+            mount_flag_words(libc::MS_RDONLY | 1 << 40),
+            "MS_RDONLY|0x10000000000"
+        );
+        assert_eq!(
+            attribute_words(libc::MOUNT_ATTR_NOATIME | libc::MOUNT_ATTR_NODEV),
+            "MOUNT_ATTR_NODEV|MOUNT_ATTR_NOATIME"
+        );
+    }
+
+    #[test]
+    fn a_failed_call_names_its_arguments() {
+        let error = fsopen(c"nosuchfs").unwrap_err();
+        assert_eq!(error.call(), Some("fsopen"));
+        let missing = Path::new("/nonexistent");
+        let error = open_tree(Place::Host(missing), libc::AT_RECURSIVE).unwrap_err();
+        let text = error.to_string();
+        assert!(text.starts_with("open_tree(AT_FDCWD, \"/nonexistent\", OPEN_TREE_CLONE"));
+    }
+}
