@@ -9,6 +9,7 @@
 #![allow(dead_code)] // until the house is whole
 
 mod bundle;
+mod cgroup;
 mod cli;
 mod diagnose;
 mod error;

@@ -8,6 +8,7 @@
 #![allow(unsafe_code)]
 
 pub mod file;
+pub mod bpf;
 pub mod memory;
 pub mod mount;
 pub mod net;

@@ -1,0 +1,317 @@
+//! What can be done with a cgroup that is there.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::unistd::Pid;
+
+use super::v2::Directory;
+use crate::error::{Error, Kind, Result};
+use crate::sys;
+
+/// How long the freezer may take: a process in an uninterruptible sleep is not stopped.
+const FREEZE: Duration = Duration::from_secs(10);
+/// How long killed processes may take to go.
+const DEATH: Duration = Duration::from_secs(10);
+
+pub struct Handle {
+    mount: Directory,
+    directory: Directory,
+    /// Beneath the mount.
+    path: PathBuf,
+}
+
+impl Handle {
+    /// Opens the cgroup `path`, beneath the cgroup2 mount at `mount`. None where it is not
+    /// there.
+    pub fn open(mount: &Path, path: &Path) -> Result<Option<Handle>> {
+        let mount = match Directory::open_mount(mount) {
+            Ok(mount) => mount,
+            Err(e) if e.is(Errno::ENOENT) => return Ok(None),
+            Err(e) => return Err(e),
+        };
+        let directory = mount.open(path)?;
+        Ok(directory.map(|directory| Handle::new(mount, directory, path)))
+    }
+
+    /// Opens the cgroup that a process is in. None where it has ended.
+    pub fn of_process(mount: &Path, pid: Pid) -> Result<Option<Handle>> {
+        let file = format!("/proc/{pid}/cgroup");
+        let text = match std::fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => {
+                return Ok(None);
+            }
+            Err(e) => return Err(Error::io("open", &file, &e)),
+        };
+        match text.lines().find_map(|line| line.strip_prefix("0::/")) {
+            Some(path) => Handle::open(mount, Path::new(path)),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn new(mount: Directory, directory: Directory, path: &Path) -> Handle {
+        Handle {
+            mount,
+            directory,
+            path: path.to_owned(),
+        }
+    }
+
+    pub(super) fn mount(&self) -> &Directory {
+        &self.mount
+    }
+
+    pub(super) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// Beneath the mount, without a leading slash.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Refuses a cgroup that somebody uses: limits would hit strangers, and `delete` would
+    /// kill them. A frozen one would stop init before its first step.
+    pub(super) fn check_unused(&self) -> Result<()> {
+        let events = self.directory.read("cgroup.events")?;
+        let state = if has_line(&events, "populated 1") {
+            format!(
+                "is not empty: it holds processes {}",
+                list(&self.processes()?)
+            )
+        } else if has_line(&events, "frozen 1") {
+            "is frozen".to_owned()
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(
+            Kind::WrongState,
+            format!("the container's cgroup {:?} {state}", self.directory.path()),
+        )
+        .with_hint("give the container a linux.cgroupsPath of its own"))
+    }
+
+    /// Stops every process in the cgroup and below it, and waits until they stand. Where one
+    /// does not within ten seconds, all run again.
+    pub fn freeze(&self) -> Result<()> {
+        self.directory.write("cgroup.freeze", "1")?;
+        if self.directory.wait_for_event("frozen 1", FREEZE)? {
+            return Ok(());
+        }
+        let _ = self.directory.write("cgroup.freeze", "0");
+        Err(Error::system(format!(
+            "{:?}: not frozen after {} s",
+            self.directory.path(),
+            FREEZE.as_secs()
+        ))
+        .with_hint("a process that waits for a device or a network file system cannot be stopped"))
+    }
+
+    /// Lets the processes run again.
+    pub fn thaw(&self) -> Result<()> {
+        self.directory.write("cgroup.freeze", "0")?;
+        if self.directory.wait_for_event("frozen 0", FREEZE)? {
+            return Ok(());
+        }
+        Err(
+            Error::system(format!("{:?} is still frozen", self.directory.path()))
+                .with_hint("a cgroup above this one may be frozen"),
+        )
+    }
+
+    pub fn is_frozen(&self) -> Result<bool> {
+        Ok(has_line(&self.directory.read("cgroup.events")?, "frozen 1"))
+    }
+
+    /// The processes in the cgroup and below it, by their numbers in the reader's pid
+    /// namespace. Those that it cannot see are left out.
+    pub fn processes(&self) -> Result<Vec<Pid>> {
+        let mut pids = Vec::new();
+        add_processes(&self.directory, &mut pids)?;
+        Ok(pids)
+    }
+
+    /// Sends SIGKILL to every process in the cgroup and below it. It does not wait for them
+    /// to end; [`Handle::remove`] does.
+    ///
+    /// KERNEL(5.14): without cgroup.kill the freezer keeps the processes from multiplying
+    /// while they are killed one by one.
+    pub fn kill_all(&self) -> Result<()> {
+        match self.directory.write("cgroup.kill", "1") {
+            Err(e) if e.is(Errno::ENOENT) => self.kill_each(),
+            Err(e) if e.is(Errno::ENODEV) => Ok(()),
+            result => result,
+        }
+    }
+
+    pub(super) fn kill_each(&self) -> Result<()> {
+        if is_gone(self.directory.write("cgroup.freeze", "1"))? {
+            return Ok(());
+        }
+        let result = self.kill_until_empty();
+        // A killed process ends although it is frozen; what a failure leaves must not stay so.
+        let _ = self.directory.write("cgroup.freeze", "0");
+        result
+    }
+
+    fn kill_until_empty(&self) -> Result<()> {
+        let deadline = Instant::now() + DEATH;
+        loop {
+            let pids = self.processes()?;
+            if pids.is_empty() {
+                return Ok(());
+            }
+            for pid in pids {
+                self.kill_one(pid)?;
+            }
+            if Instant::now() > deadline {
+                return Err(Error::system(format!(
+                    "{:?}: processes survive SIGKILL: {}",
+                    self.directory.path(),
+                    list(&self.processes()?)
+                )));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Between the list and the kill the number may have gone to a stranger, so the process
+    /// is held by a descriptor before the list is read again.
+    fn kill_one(&self, pid: Pid) -> Result<()> {
+        let pidfd = match sys::process::pidfd_open(pid) {
+            Ok(pidfd) => pidfd,
+            Err(e) if e.is(Errno::ESRCH) => return Ok(()),
+            Err(e) => return Err(e),
+        };
+        if !self.processes()?.contains(&pid) {
+            return Ok(());
+        }
+        match sys::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL) {
+            Ok(()) | Err(Errno::ESRCH) => Ok(()),
+            Err(errno) => Err(Error::syscall(
+                "pidfd_send_signal",
+                format_args!("{pid}, SIGKILL"),
+                errno as i32,
+            )),
+        }
+    }
+
+    /// Removes the cgroup and those below it, and waits at most ten seconds for the killed
+    /// processes in them to go. It kills none. What is gone already is no error.
+    pub fn remove(&self) -> Result<()> {
+        remove(&self.mount, &self.path, Instant::now() + DEATH)
+    }
+
+    /// How many processes the out-of-memory killer has ended in the cgroup and below it.
+    /// None where the memory controller is not enabled for it.
+    pub fn oom_kills(&self) -> Result<Option<u64>> {
+        match self.directory.read("memory.events") {
+            Ok(text) => Ok(text
+                .lines()
+                .find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok())),
+            Err(e) if e.is(Errno::ENOENT) || e.is(Errno::ENODEV) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Moves a process into the cgroup.
+    pub fn attach(&self, pid: Pid) -> Result<()> {
+        self.directory
+            .write("cgroup.procs", &pid.to_string())
+            .map_err(explain_attach)
+    }
+}
+
+impl AsFd for Handle {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+}
+
+/// cgroups(7), "Cgroups v2 no internal processes rule", "Cgroups v2 delegation".
+fn explain_attach(e: Error) -> Error {
+    let hint = match e.errno().map(Errno::from_raw) {
+        Some(Errno::EBUSY) => {
+            "a cgroup that hands controllers down to others (cgroup.subtree_control) takes no process itself"
+        }
+        Some(Errno::EOPNOTSUPP) => {
+            "the cgroup is in a threaded subtree or below one (cgroup.type) and takes no process"
+        }
+        Some(Errno::EACCES) => {
+            "the caller needs to be able to write to cgroup.procs of the nearest cgroup above both the old place of the process and the new one: run under a systemd user manager with Delegate=yes"
+        }
+        _ => return e,
+    };
+    e.with_hint(hint)
+}
+
+fn has_line(text: &str, line: &str) -> bool {
+    text.lines().any(|l| l == line)
+}
+
+/// Whether an operation found its cgroup removed.
+fn is_gone(result: Result<()>) -> Result<bool> {
+    match result {
+        Ok(()) => Ok(false),
+        Err(e) if e.is(Errno::ENODEV) || e.is(Errno::ENOENT) => Ok(true),
+        Err(e) => Err(e),
+    }
+}
+
+fn list(pids: &[Pid]) -> String {
+    let shown: Vec<String> = pids.iter().take(10).map(Pid::to_string).collect();
+    match pids.len() {
+        0 => "that this process cannot see".to_owned(),
+        n if n > shown.len() => format!("{}, …", shown.join(", ")),
+        _ => shown.join(", "),
+    }
+}
+
+fn add_processes(directory: &Directory, pids: &mut Vec<Pid>) -> Result<()> {
+    match directory.read("cgroup.procs") {
+        // 0 stands for a process that the reader's pid namespace does not have.
+        Ok(text) => pids.extend(
+            text.lines()
+                .filter_map(|line| line.parse().ok())
+                .filter(|n| *n > 0)
+                .map(Pid::from_raw),
+        ),
+        // A threaded cgroup: its processes are listed by the domain above it.
+        Err(e) if e.is(Errno::EOPNOTSUPP) => {}
+        Err(e) if e.is(Errno::ENODEV) || e.is(Errno::ENOENT) => return Ok(()),
+        Err(e) => return Err(e),
+    }
+    for name in directory.children()? {
+        if let Some(child) = directory.open(&name)? {
+            add_processes(&child, pids)?;
+        }
+    }
+    Ok(())
+}
+
+/// rmdir(2) says EBUSY while a process has not quite gone, or a cgroup is below.
+fn remove(parent: &Directory, path: &Path, deadline: Instant) -> Result<()> {
+    let mut pause = Duration::from_micros(50);
+    loop {
+        let busy = match parent.remove_empty(path) {
+            Err(e) if e.is(Errno::EBUSY) => e,
+            result => return result,
+        };
+        let Some(directory) = parent.open(path)? else {
+            return Ok(());
+        };
+        for child in directory.children()? {
+            remove(&directory, &child, deadline)?;
+        }
+        if Instant::now() > deadline {
+            let mut pids = Vec::new();
+            add_processes(&directory, &mut pids)?;
+            return Err(busy.with_hint(format!("processes in it: {}", list(&pids))));
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(10));
+    }
+}

@@ -1,0 +1,225 @@
+//! The container's cgroup, version 2.
+//!
+//! Owns the making, the filling in and the removal of the directory that
+//! [`plan::cgroup`](crate::plan::cgroup) has decided on, and what can be done to the
+//! processes in it: freeze, kill, list. Everything is looked up beneath a descriptor of the
+//! cgroup2 mount by names without `..`; the file system itself has no symbolic links.
+//!
+//! Version 1 is not driven: where both are mounted, cgroup2 is used alone.
+//!
+//! Runs in: parent, with the caller's privileges; verbs use [`Handle`]. Init never.
+
+mod device_bpf;
+mod handle;
+mod settings;
+mod v2;
+
+#[cfg(test)]
+mod tests;
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+pub use handle::Handle;
+
+use crate::error::{Context, Error, Result};
+use crate::log;
+use crate::plan::cgroup::{Cgroup, DeviceRule, Placement};
+use crate::sys;
+use v2::Directory;
+
+/// How often a parent directory that another `rt` removes meanwhile is made again.
+const ATTEMPTS: u32 = 16;
+
+/// Whether this process has the host's privileges: then what it may not do is a fault of
+/// the host, else it is what a user's containers go without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Privilege {
+    Host,
+    Rootless,
+}
+
+/// A new cgroup. It is removed on drop, with what is in it, unless it is kept.
+pub struct Guard {
+    handle: Handle,
+    /// The directories that were not there before, outermost first.
+    made: Vec<PathBuf>,
+    kept: bool,
+}
+
+/// Makes the cgroup, writes its settings and loads its device program. None where the
+/// container goes without one: because the plan says so, or because the right to make one is
+/// missing and nothing in config.json needs it.
+///
+/// A directory that is there already is taken if there is no process in it, as runc does.
+pub fn create(cgroup: &Cgroup, privilege: Privilege) -> Result<Option<Guard>> {
+    let (mount, path) = match &cgroup.placement {
+        Placement::Path { mount, path } => (mount.as_path(), path.as_path()),
+        Placement::None { reason } if cgroup.required => return Err(without(reason)),
+        Placement::None { reason } => {
+            log::debug(|| format!("no cgroup: {reason}"));
+            return Ok(None);
+        }
+    };
+    let confines = privilege == Privilege::Host
+        && cgroup
+            .devices
+            .as_deref()
+            .and_then(device_bpf::compile)
+            .is_some();
+    let required = cgroup.required || confines;
+    let guard = match make(mount, path) {
+        Ok(guard) => guard,
+        Err(e) if is_missing_right(&e) && !required => {
+            log::debug(|| format!("no cgroup: {e}"));
+            return Ok(None);
+        }
+        Err(e) if is_missing_right(&e) => return Err(e.with_hint(
+            "the caller may not make this cgroup: run under a systemd user manager with Delegate=yes, or take out what needs a cgroup from linux.resources",
+        )),
+        Err(e) => return Err(e),
+    };
+    settings::apply(&guard.handle, &cgroup.settings)?;
+    if let Some(rules) = &cgroup.devices {
+        confine_devices(&guard.handle, rules, privilege)?;
+    }
+    Ok(Some(guard))
+}
+
+fn without(reason: &str) -> Error {
+    Error::unsupported(format!("linux.resources needs a cgroup: {reason}"))
+}
+
+fn is_missing_right(e: &Error) -> bool {
+    e.is(Errno::EACCES) || e.is(Errno::EPERM) || e.is(Errno::EROFS)
+}
+
+fn make(mount: &Path, path: &Path) -> Result<Guard> {
+    let mount = Directory::open_mount(mount)?;
+    v2::check_beneath(path)?;
+    let mut made = Vec::new();
+    let result = make_with_parents(&mount, path, &mut made).and_then(|()| {
+        mount
+            .open(path)?
+            .ok_or_else(|| Error::system(format!("{path:?} was removed while it was being set up")))
+    });
+    let directory = match result {
+        Ok(directory) => directory,
+        Err(e) => {
+            remove_made(&mount, &made);
+            return Err(e);
+        }
+    };
+    let guard = Guard {
+        handle: Handle::new(mount, directory, path),
+        made,
+        kept: false,
+    };
+    if !guard.is_new() {
+        guard.handle.check_unused()?;
+    }
+    Ok(guard)
+}
+
+/// Makes `path` and its parents, noting each in `made`. Another `rt` may remove a parent
+/// that it had made, as long as it is empty, so what has gone is made again.
+fn make_with_parents(mount: &Directory, path: &Path, made: &mut Vec<PathBuf>) -> Result<()> {
+    for _ in 0..ATTEMPTS {
+        match mount.make(path) {
+            Ok(true) => {
+                made.push(path.to_owned());
+                return Ok(());
+            }
+            Ok(false) => return Ok(()),
+            Err(e) if e.is(Errno::ENOENT) => match path.parent() {
+                Some(parent) if parent != Path::new("") => {
+                    made.retain(|p| p != parent);
+                    make_with_parents(mount, parent, made)?;
+                }
+                _ => return Err(e),
+            },
+            Err(e) => return Err(e),
+        }
+    }
+    Err(Error::system(format!(
+        "{path:?}: its parent is removed again and again"
+    )))
+}
+
+fn remove_made(mount: &Directory, made: &[PathBuf]) {
+    for path in made.iter().rev() {
+        // Another container may have moved in below a parent meanwhile.
+        let _ = mount.remove_empty(path);
+    }
+}
+
+impl Guard {
+    /// For CLONE_INTO_CGROUP.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
+    }
+
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    fn is_new(&self) -> bool {
+        self.made
+            .last()
+            .is_some_and(|last| last == self.handle.path())
+    }
+
+    /// The cgroup stays when the guard goes.
+    pub fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        // Whatever runs in a cgroup that did not exist before belongs to the container.
+        if self.is_new()
+            && let Err(e) = self.handle.kill_all().and_then(|()| self.handle.remove())
+        {
+            log::warning(|| format!("undoing: {e}"));
+        }
+        remove_made(self.handle.mount(), &self.made);
+    }
+}
+
+/// Loads the program for the device rules and attaches it to the cgroup, in place of those
+/// that were attached to a directory that is taken over.
+///
+/// Rootless, where the kernel does not let a user load it, the container goes without, as
+/// runc's does: a user's process cannot make nodes of devices that it may not use anyway.
+fn confine_devices(handle: &Handle, rules: &[DeviceRule], privilege: Privilege) -> Result<()> {
+    let Some(program) = device_bpf::compile(rules) else {
+        return Ok(());
+    };
+    match load_and_attach(handle.as_fd(), &program) {
+        Err(e)
+            if privilege == Privilege::Rootless && (e.is(Errno::EPERM) || e.is(Errno::ENOSYS)) =>
+        {
+            log::debug(|| format!("no device rules: {e}"));
+            Ok(())
+        }
+        result => result.at("/linux/resources/devices", || "linux.resources.devices"),
+    }
+}
+
+fn load_and_attach(cgroup: BorrowedFd<'_>, program: &[sys::bpf::Instruction]) -> Result<()> {
+    let former = sys::bpf::attached_device_programs(cgroup)?;
+    let program = sys::bpf::load_device_program(program)?;
+    sys::bpf::attach_device_program(cgroup, program.as_fd())?;
+    // All attached programs have to agree to an access, so the former ones go last: nothing
+    // is allowed in between that one of the two forbids.
+    for id in former {
+        sys::bpf::detach_device_program(cgroup, id)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,268 @@
+//! The kernel itself, in a mount namespace of the test's own.
+
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::Pid;
+
+use super::*;
+use crate::plan::HostPath;
+use crate::plan::cgroup::{RuleKind, Setting};
+
+/// Runs `test` with a cgroup2 mount and the name of a cgroup that is not there. A thread may
+/// have a mount namespace of its own, which ends with it.
+fn with_cgroup2(name: &str, test: impl FnOnce(&Path, PathBuf) + Send + 'static) {
+    let name = PathBuf::from(format!("rt-test-{}-{name}", std::process::id()));
+    let thread = std::thread::spawn(move || {
+        let dir = std::env::temp_dir().join(&name);
+        let prepare = || -> nix::Result<()> {
+            unshare(CloneFlags::CLONE_NEWNS)?;
+            let none = None::<&str>;
+            mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
+            nix::unistd::mkdir(&dir, nix::sys::stat::Mode::S_IRWXU)?;
+            mount(Some("none"), &dir, Some("cgroup2"), MsFlags::empty(), none)
+        };
+        let result = prepare();
+        match result {
+            Ok(()) => test(&dir, name.clone()),
+            Err(errno) => eprintln!("skipped, no cgroup2 mount can be made here: {errno}"),
+        }
+        let _ = nix::mount::umount2(&dir, nix::mount::MntFlags::MNT_DETACH);
+        let _ = std::fs::remove_dir(&dir);
+    });
+    thread.join().unwrap();
+}
+
+fn plan(mount: &Path, path: &Path) -> Cgroup {
+    Cgroup {
+        placement: Placement::Path {
+            mount: HostPath::new(mount),
+            path: path.to_owned(),
+        },
+        settings: Vec::new(),
+        devices: None,
+        required: true,
+    }
+}
+
+fn make(mount: &Path, path: &Path) -> Guard {
+    create(&plan(mount, path), Privilege::Host)
+        .unwrap()
+        .unwrap()
+}
+
+fn sleeper() -> Child {
+    Command::new("sleep").arg("60").spawn().unwrap()
+}
+
+fn pid(child: &Child) -> Pid {
+    Pid::from_raw(child.id() as i32)
+}
+
+#[test]
+fn a_guard_takes_away_all_that_it_made_and_nothing_else() {
+    with_cgroup2("guard", |mount, name| {
+        let leaf = name.join("a/b");
+        let guard = make(mount, &leaf);
+        assert_eq!(guard.made, [name.clone(), name.join("a"), leaf.clone()]);
+        let mut child = sleeper();
+        guard.handle().attach(pid(&child)).unwrap();
+        std::fs::create_dir(mount.join(&leaf).join("sub")).unwrap();
+        drop(guard);
+        assert!(!mount.join(&name).exists());
+        child.wait().unwrap();
+
+        let outer = make(mount, &name);
+        drop(make(mount, &leaf));
+        assert!(mount.join(&name).exists() && !mount.join(&leaf).exists());
+        outer.keep();
+        Handle::open(mount, &name)
+            .unwrap()
+            .unwrap()
+            .remove()
+            .unwrap();
+        assert!(Handle::open(mount, &name).unwrap().is_none());
+    });
+}
+
+#[test]
+fn an_empty_cgroup_is_taken_and_one_with_processes_refused() {
+    with_cgroup2("existing", |mount, name| {
+        let first = make(mount, &name);
+        drop(make(mount, &name));
+        assert!(mount.join(&name).exists(), "who took it does not remove it");
+        let mut child = sleeper();
+        first.handle().attach(pid(&child)).unwrap();
+        let e = create(&plan(mount, &name), Privilege::Host).err().unwrap();
+        assert!(
+            e.to_string()
+                .contains(&format!("is not empty: it holds processes {}", child.id())),
+            "{e}"
+        );
+        drop(first);
+        child.wait().unwrap();
+    });
+}
+
+#[test]
+fn freezing_killing_and_listing_reach_the_whole_subtree() {
+    with_cgroup2("verbs", |mount, name| {
+        let guard = make(mount, &name);
+        let below = make(mount, &name.join("below"));
+        let mut children = [sleeper(), sleeper()];
+        guard.handle().attach(pid(&children[0])).unwrap();
+        below.handle().attach(pid(&children[1])).unwrap();
+        let mut listed = guard.handle().processes().unwrap();
+        listed.sort_unstable();
+        assert_eq!(listed, children.each_ref().map(pid));
+        let of_process = Handle::of_process(mount, pid(&children[1]))
+            .unwrap()
+            .unwrap();
+        assert_eq!(of_process.path(), name.join("below"));
+
+        guard.handle().freeze().unwrap();
+        assert!(below.handle().is_frozen().unwrap());
+        let e = guard.handle().check_unused().unwrap_err();
+        assert!(e.to_string().contains("is not empty"));
+        guard.handle().thaw().unwrap();
+        assert!(!guard.handle().is_frozen().unwrap());
+        assert!(guard.handle().oom_kills().is_ok());
+
+        guard.handle().freeze().unwrap();
+        guard.handle().kill_all().unwrap();
+        for child in &mut children {
+            use std::os::unix::process::ExitStatusExt;
+            assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL));
+        }
+        guard.handle().remove().unwrap();
+        assert!(!mount.join(&name).exists());
+        guard.handle().kill_all().unwrap();
+        guard.handle().remove().unwrap();
+        assert!(guard.handle().processes().unwrap().is_empty());
+    });
+}
+
+#[test]
+fn without_cgroup_kill_a_process_that_multiplies_is_killed_too() {
+    with_cgroup2("fork", |mount, name| {
+        let guard = make(mount, &name);
+        let procs = mount.join(&name).join("cgroup.procs");
+        let script = format!(
+            "echo $$ > {} ; while :; do (sleep 60 &) ; sleep 0.01 ; done",
+            procs.display()
+        );
+        let mut child = Command::new("sh").args(["-c", &script]).spawn().unwrap();
+        while guard.handle().processes().unwrap().len() < 5 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        guard.handle().kill_each().unwrap();
+        assert!(guard.handle().processes().unwrap().is_empty());
+        child.wait().unwrap();
+    });
+}
+
+#[test]
+fn removal_waits_for_the_last_process() {
+    with_cgroup2("late", |mount, name| {
+        let guard = make(mount, &name);
+        let mut child = Command::new("sleep").arg("0.3").spawn().unwrap();
+        guard.handle().attach(pid(&child)).unwrap();
+        guard.handle().remove().unwrap();
+        child.wait().unwrap();
+    });
+}
+
+#[test]
+fn a_setting_without_its_controller_names_it_and_leaves_nothing() {
+    with_cgroup2("setting", |mount, name| {
+        let mut plan = plan(mount, &name);
+        plan.settings = vec![
+            Setting {
+                pointer: "/x".into(),
+                file: "cgroup.max.depth".into(),
+                value: "7".into(),
+            },
+            Setting {
+                pointer: "/linux/resources/unified/nosuch.max".into(),
+                file: "nosuch.max".into(),
+                value: "1".into(),
+            },
+        ];
+        let e = create(&plan, Privilege::Host).err().unwrap();
+        assert_eq!(e.pointer(), Some("/linux/resources/unified/nosuch.max"));
+        assert!(
+            e.to_string()
+                .starts_with("linux.resources.unified.nosuch.max: nosuch.max: "),
+            "{e}"
+        );
+        assert!(e.hint().unwrap().contains("no controller"), "{e:?}");
+        assert!(!mount.join(&name).exists());
+    });
+}
+
+#[test]
+fn without_the_right_to_make_one_a_container_goes_without_unless_it_needs_one() {
+    with_cgroup2("right", |mount, name| {
+        let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+        nix::mount::mount(None::<&str>, mount, None::<&str>, flags, None::<&str>).unwrap();
+        let mut plan = plan(mount, &name);
+        let e = create(&plan, Privilege::Rootless).err().unwrap();
+        assert!(
+            e.is(Errno::EROFS) && e.hint().unwrap().contains("Delegate=yes"),
+            "{e:?}"
+        );
+        plan.required = false;
+        assert!(create(&plan, Privilege::Rootless).unwrap().is_none());
+        plan.devices = Some(Vec::new());
+        assert!(create(&plan, Privilege::Rootless).unwrap().is_none());
+        assert!(create(&plan, Privilege::Host).is_err());
+    });
+}
+
+#[test]
+fn the_device_program_decides_what_may_be_opened() {
+    with_cgroup2("devices", |mount, name| {
+        let mut plan = plan(mount, &name);
+        let rule = |allow, minor, access| DeviceRule {
+            allow,
+            kind: RuleKind::Character,
+            major: Some(1),
+            minor: Some(minor),
+            access,
+        };
+        plan.devices = Some(vec![rule(true, 3, 6), rule(true, 5, 6), rule(false, 5, 4)]);
+        let guard = create(&plan, Privilege::Host).unwrap().unwrap();
+        let procs = mount.join(&name).join("cgroup.procs");
+        let open = |what: &str| {
+            let script = format!("echo $$ > {} && : {what}", procs.display());
+            Command::new("sh")
+                .args(["-c", &script])
+                .stderr(std::process::Stdio::null())
+                .status()
+                .unwrap()
+                .success()
+        };
+        assert!(open("<>/dev/null"));
+        assert!(open("</dev/zero"));
+        assert!(!open("<>/dev/zero"));
+        assert!(!open("</dev/full"));
+
+        plan.devices = Some(vec![rule(true, 7, 6)]);
+        confine_devices(
+            guard.handle(),
+            plan.devices.as_ref().unwrap(),
+            Privilege::Host,
+        )
+        .unwrap();
+        assert_eq!(
+            sys::bpf::attached_device_programs(guard.fd())
+                .unwrap()
+                .len(),
+            1
+        );
+        assert!(open("</dev/full"));
+        assert!(!open("<>/dev/null"));
+    });
+}
