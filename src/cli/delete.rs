@@ -1,15 +1,28 @@
 //! `rt delete`: removes what a container leaves behind.
 //!
+//! Owns the end of a container: its processes, its cgroup, its state, then the poststop
+//! hooks (runtime-spec runtime.md#lifecycle, steps 11 to 13). Everything may be repeated, so
+//! a `delete` that was killed half-way is mended by another.
+//!
 //! Runs in: parent.
+
+use std::time::Duration;
 
 use clap::Args;
 
-use super::{Global, Verb, not_yet};
-use crate::error::Result;
+use super::{Global, Verb, not_yet, processes};
+use crate::bundle::Bundle;
+use crate::error::{Context, Error, Kind, Result};
+use crate::log;
+use crate::plan::hooks::Hooks;
+use crate::state::{Container, Phase, Record, Root, Status};
+
+/// How long another command on the same container is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Args, Debug)]
 pub struct Delete {
-    /// Kill the container first where it still runs
+    /// Kill the container first where it still runs; that it is not there is no error
     #[arg(short, long)]
     force: bool,
 
@@ -26,10 +39,114 @@ impl Verb for Delete {
     const NAME: &'static str = "delete";
     const ABOUT: &'static str = "Remove a container that has ended";
 
-    fn run(self, _global: &Global) -> Result<u8> {
+    fn run(self, global: &Global) -> Result<u8> {
         if self.regex {
             return Err(not_yet("delete --regex"));
         }
-        Err(not_yet(Self::NAME))
+        let root = global.root()?;
+        let result = match self.force {
+            true => delete_whatever_it_does(&root, &self.id),
+            false => remove_ended(&root, &self.id),
+        };
+        match result {
+            Err(e) if e.kind() == Kind::NoSuchContainer => {
+                // A `create` that was killed early leaves a directory without a record.
+                let path = root.path().join(&self.id);
+                if !root.remove_remains(&self.id, PATIENCE)? && path.exists() {
+                    return Err(Error::new(
+                        Kind::WrongState,
+                        format!("container {:?} is being made by another process", self.id),
+                    ));
+                }
+                if self.force { Ok(0) } else { Err(e) }
+            }
+            result => result.map(|()| 0),
+        }
     }
+}
+
+/// Removes a container whose processes have ended; one that is in any other state stays as
+/// it is. `run` ends with this too.
+pub fn remove_ended(root: &Root, id: &str) -> Result<()> {
+    let mut container = root.open(id)?;
+    // Without the lock first, as its holder may be the `create` that has not ended yet.
+    refuse_unless_stopped(&mut container)?;
+    container.lock(PATIENCE)?;
+    refuse_unless_stopped(&mut container)?;
+    destroy(container).context(|| format!("delete {id:?}"))
+}
+
+/// SPEC: runc removes a created container too; runtime.md#delete wants an error, and so do
+/// crun and youki.
+fn refuse_unless_stopped(container: &mut Container) -> Result<()> {
+    match container.status()? {
+        Status::Stopped => Ok(()),
+        status => Err(Error::new(
+            Kind::WrongState,
+            format!(
+                "cannot delete container {} that is not stopped: {}",
+                container.record.id,
+                status.name()
+            ),
+        )
+        .with_hint("kill it first, or use delete --force")),
+    }
+}
+
+fn delete_whatever_it_does(root: &Root, id: &str) -> Result<()> {
+    let mut container = root.open(id)?;
+    // The end of init ends the `create` or `start` that may hold the lock.
+    processes::end_init(&container).context(|| format!("delete {id:?}"))?;
+    container.lock(PATIENCE)?;
+    processes::end_init(&container)
+        .and_then(|()| destroy(container))
+        .context(|| format!("delete {id:?}"))
+}
+
+/// Undoes the container. Its init has ended and the lock is held.
+fn destroy(container: Container) -> Result<()> {
+    remove_cgroup(&container.record)?;
+    let hooks = poststop_hooks(&container);
+    let record = container.record.clone();
+    container.remove()?;
+    run_poststop(&hooks, &record);
+    Ok(())
+}
+
+fn remove_cgroup(record: &Record) -> Result<()> {
+    let Some(cgroup) = processes::cgroup(record)? else {
+        return Ok(());
+    };
+    if record.phase == Phase::Creating && record.init.is_none() {
+        // The directory may have been there before, with somebody else's processes.
+        if !cgroup.processes()?.is_empty() {
+            log::warning(|| format!("cgroup {:?} is in use and stays", cgroup.path()));
+            return Ok(());
+        }
+        return cgroup.remove();
+    }
+    // Without a pid namespace of its own, a container's processes outlive its init.
+    cgroup.kill_all()?;
+    cgroup.remove()
+}
+
+/// A configuration that was good enough for `create` and cannot be read now is no reason to
+/// keep the container.
+fn poststop_hooks(container: &Container) -> Hooks {
+    let hooks = container
+        .config()
+        .and_then(|source| Bundle::from_config(source, container.record.bundle.clone()))
+        .and_then(|bundle| Hooks::plan(&bundle.config));
+    hooks.unwrap_or_else(|e| {
+        log::warning(|| format!("no poststop hooks: {e}"));
+        Hooks::default()
+    })
+}
+
+/// runtime-spec config.md#posix-platform-hooks: a failure is a warning, the others run.
+fn run_poststop(hooks: &Hooks, record: &Record) {
+    if hooks.poststop.is_empty() {
+        return;
+    }
+    log::warning(|| format!("{}: poststop hooks are not run yet", record.id));
 }

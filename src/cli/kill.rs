@@ -4,12 +4,15 @@
 
 use clap::Args;
 
-use super::{Global, Verb, not_yet};
-use crate::error::Result;
+use super::processes::{self, not_running};
+use super::{Global, Verb, not_yet, signal};
+use crate::error::{Context, Result};
+use crate::log;
+use crate::state::{Container, Status};
 
 #[derive(Args, Debug)]
 pub struct Kill {
-    /// Signal every process of the container
+    /// Signal every process of the container; one that has ended is no error
     #[arg(short, long)]
     all: bool,
 
@@ -18,7 +21,12 @@ pub struct Kill {
     regex: bool,
 
     /// Name of the container, then the signal: a name with or without SIG, or a number (TERM)
-    #[arg(value_name = "CONTAINER", required = true, trailing_var_arg = true, num_args = 1..=2)]
+    #[arg(
+        value_name = "CONTAINER",
+        required = true,
+        trailing_var_arg = true,
+        num_args = 1..=2
+    )]
     container_and_signal: Vec<String>,
 }
 
@@ -27,10 +35,41 @@ impl Verb for Kill {
     const ABOUT: &'static str = "Send a signal to a container's init";
     const USAGE: Option<&'static str> = Some("[OPTIONS] <CONTAINER> [SIGNAL]");
 
-    fn run(self, _global: &Global) -> Result<u8> {
+    fn run(self, global: &Global) -> Result<u8> {
         if self.regex {
             return Err(not_yet("kill --regex"));
         }
-        Err(not_yet(Self::NAME))
+        let id = &self.container_and_signal[0];
+        let signal = match self.container_and_signal.get(1) {
+            Some(text) => signal::parse(text)?,
+            None => libc::SIGTERM,
+        };
+        let mut container = global.root()?.open(id)?;
+        kill(&mut container, signal, self.all)
+            .context(|| format!("kill {id:?}"))
+            .map(|()| 0)
+    }
+}
+
+fn kill(container: &mut Container, signal: i32, all: bool) -> Result<()> {
+    let is_running = match container.status()? {
+        Status::Created | Status::Running | Status::Paused => true,
+        Status::Creating | Status::Stopped => false,
+    };
+    // Where other processes outlive init, SIGKILL means the container, not one of them.
+    let every = all || (signal == libc::SIGKILL && !container.record.private_pid_namespace);
+    if every && container.record.init.is_some() {
+        match processes::cgroup(&container.record)? {
+            Some(cgroup) if is_running || !cgroup.processes()?.is_empty() => {
+                return processes::signal_all(&cgroup, signal);
+            }
+            Some(_) => {}
+            None => log::warning(|| "no cgroup: the signal reaches init alone".to_owned()),
+        }
+    }
+    match is_running {
+        true => processes::signal_init(container, signal),
+        false if all => Ok(()),
+        false => Err(not_running()),
     }
 }

@@ -20,6 +20,7 @@ mod mounts;
 mod output;
 mod parse;
 mod pause;
+mod processes;
 mod ps;
 mod restore;
 mod resume;
@@ -127,5 +128,7 @@ fn not_yet(what: &str) -> Error {
     Error::unsupported(format!("{what} is not supported by this version of rt"))
 }
 
+#[cfg(test)]
+mod lifecycle_tests;
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,12 @@
-//! `rt pause`.
+//! `rt pause`: every process of a container stops where it is.
 //!
 //! Runs in: parent.
 
 use clap::Args;
 
-use super::{Global, Verb, not_yet};
-use crate::error::Result;
+use super::{Global, Verb, processes};
+use crate::error::{Context, Error, Kind, Result};
+use crate::state::{Container, Status};
 
 #[derive(Args, Debug)]
 pub struct Pause {
@@ -18,7 +19,26 @@ impl Verb for Pause {
     const NAME: &'static str = "pause";
     const ABOUT: &'static str = "Stop every process of a container where it is";
 
-    fn run(self, _global: &Global) -> Result<u8> {
-        Err(not_yet(Self::NAME))
+    fn run(self, global: &Global) -> Result<u8> {
+        let mut container = global.root()?.open(&self.id)?;
+        pause(&mut container)
+            .context(|| format!("pause {:?}", self.id))
+            .map(|()| 0)
+    }
+}
+
+fn pause(container: &mut Container) -> Result<()> {
+    let status = container.status()?;
+    if !matches!(status, Status::Created | Status::Running) {
+        return Err(Error::new(
+            Kind::WrongState,
+            format!("container not running or created: {}", status.name()),
+        ));
+    }
+    match processes::cgroup(&container.record)? {
+        Some(cgroup) => cgroup.freeze(),
+        None => Err(Error::unsupported(
+            "the container has no cgroup, by which alone processes can be stopped",
+        )),
     }
 }

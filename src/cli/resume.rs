@@ -1,11 +1,12 @@
-//! `rt resume`.
+//! `rt resume`: the processes of a paused container go on.
 //!
 //! Runs in: parent.
 
 use clap::Args;
 
-use super::{Global, Verb, not_yet};
-use crate::error::Result;
+use super::{Global, Verb, processes};
+use crate::error::{Context, Error, Kind, Result};
+use crate::state::{Container, Status};
 
 #[derive(Args, Debug)]
 pub struct Resume {
@@ -18,7 +19,26 @@ impl Verb for Resume {
     const NAME: &'static str = "resume";
     const ABOUT: &'static str = "Let the processes of a paused container go on";
 
-    fn run(self, _global: &Global) -> Result<u8> {
-        Err(not_yet(Self::NAME))
+    fn run(self, global: &Global) -> Result<u8> {
+        let mut container = global.root()?.open(&self.id)?;
+        resume(&mut container)
+            .context(|| format!("resume {:?}", self.id))
+            .map(|()| 0)
+    }
+}
+
+fn resume(container: &mut Container) -> Result<()> {
+    let status = container.status()?;
+    if !matches!(status, Status::Paused) {
+        return Err(Error::new(
+            Kind::WrongState,
+            format!("container not paused: {}", status.name()),
+        ));
+    }
+    match processes::cgroup(&container.record)? {
+        Some(cgroup) => cgroup.thaw(),
+        None => Err(Error::unsupported(
+            "the container has no cgroup, by which alone processes can be stopped",
+        )),
     }
 }

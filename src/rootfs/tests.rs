@@ -192,7 +192,8 @@ fn default_plan(scratch: &Path, sys: Source, in_user_namespace: bool) -> Rootfs 
             (ContainerPath::new("/dev/ptmx"), c"pts/ptmx".to_owned()),
         ],
         masked_paths: paths(&[
-            "/proc/kcore", "/proc/timer_list",
+            "/proc/kcore",
+            "/proc/timer_list",
             "/proc/keys",
             "/proc/scsi",
             "/proc/acpi",

@@ -7,8 +7,8 @@
 
 #![allow(unsafe_code)]
 
-pub mod file;
 pub mod bpf;
+pub mod file;
 pub mod memory;
 pub mod mount;
 pub mod net;

@@ -1,0 +1,135 @@
+//! The processes of a container, as `kill`, `delete`, `ps`, `pause` and `resume` reach them:
+//! init by its pidfd, all of them by the cgroup.
+//!
+//! Runs in: parent.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::Path;
+use std::time::Duration;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::Pid;
+
+use crate::cgroup::Handle;
+use crate::error::{Error, Kind, Result};
+use crate::state::{Container, Record};
+use crate::sys::process;
+
+/// How long a killed process may take to go.
+const DEATH: Duration = Duration::from_secs(10);
+
+/// The words that containerd, cri-o and podman look for.
+pub fn not_running() -> Error {
+    Error::new(Kind::WrongState, "container not running")
+}
+
+/// The container's cgroup. None where it has none, or it is gone.
+pub fn cgroup(record: &Record) -> Result<Option<Handle>> {
+    match &record.cgroup {
+        Some(cgroup) => Handle::open(&cgroup.mount, &cgroup.path),
+        None => Ok(None),
+    }
+}
+
+/// Sends `signal` to init. The pidfd was opened before the start time was compared, so no
+/// other process can get it.
+pub fn signal_init(container: &Container, signal: i32) -> Result<()> {
+    let pidfd = container.pidfd()?.ok_or_else(not_running)?;
+    let pid = container.record.init.map_or(0, |init| init.pid);
+    match send(pidfd.as_fd(), Pid::from_raw(pid), signal)? {
+        true => Ok(()),
+        false => Err(not_running()),
+    }
+}
+
+/// Sends `signal` to every process in the cgroup and below it.
+pub fn signal_all(cgroup: &Handle, signal: i32) -> Result<()> {
+    if signal == libc::SIGKILL {
+        return cgroup.kill_all();
+    }
+    let mut held = Vec::new();
+    for pid in cgroup.processes()? {
+        match process::pidfd_open(pid) {
+            Ok(pidfd) => held.push((pid, pidfd)),
+            Err(e) if e.is(Errno::ESRCH) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    // A number may have gone to a stranger between the list and the descriptor; one that is
+    // in a list that was made after it is meant.
+    let still_there = cgroup.processes()?;
+    for (pid, pidfd) in held.iter().filter(|(pid, _)| still_there.contains(pid)) {
+        send(pidfd.as_fd(), *pid, signal)?;
+    }
+    Ok(())
+}
+
+/// False where the process has ended.
+fn send(pidfd: BorrowedFd<'_>, pid: Pid, signal: i32) -> Result<bool> {
+    match process::pidfd_send_signal(pidfd, signal) {
+        Ok(()) => Ok(true),
+        Err(Errno::ESRCH) => Ok(false),
+        Err(errno) => Err(Error::syscall(
+            "pidfd_send_signal",
+            format_args!("{pid}, {}", process::signal_name(signal)),
+            errno as i32,
+        )),
+    }
+}
+
+/// Kills init, and waits until it has gone.
+pub fn end_init(container: &Container) -> Result<()> {
+    let (Some(pidfd), Some(init)) = (container.pidfd()?, container.record.init) else {
+        return Ok(());
+    };
+    if !send(pidfd.as_fd(), init.pid(), libc::SIGKILL)? {
+        return Ok(());
+    }
+    let timeout = PollTimeout::try_from(DEATH).unwrap_or(PollTimeout::MAX);
+    loop {
+        let mut fds = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut fds, timeout) {
+            Ok(0) => break,
+            Ok(_) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Error::syscall("poll", "pidfd", errno as i32)),
+        }
+    }
+    Err(Error::system(format!(
+        "process {} is still there {} s after SIGKILL",
+        init.pid,
+        DEATH.as_secs()
+    ))
+    .with_hint("a process that waits for a device or a network file system ends when that answers"))
+}
+
+/// Every process of the container by number: those of its cgroup, or where it has none those
+/// of its own pid namespace.
+pub fn list(record: &Record) -> Result<Vec<Pid>> {
+    if let Some(cgroup) = cgroup(record)? {
+        return cgroup.processes();
+    }
+    match record.init {
+        Some(init) if record.private_pid_namespace => in_pid_namespace_of(init.pid()),
+        _ => Err(Error::unsupported(
+            "the container has neither a cgroup nor a pid namespace of its own",
+        )
+        .with_hint("nothing but these tells its processes from others")),
+    }
+}
+
+fn in_pid_namespace_of(init: Pid) -> Result<Vec<Pid>> {
+    let namespace = |pid: i32| std::fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let Some(wanted) = namespace(init.as_raw()) else {
+        return Ok(Vec::new());
+    };
+    let proc = Path::new("/proc");
+    let entries = std::fs::read_dir(proc).map_err(|e| Error::io("open", proc, &e))?;
+    let mut pids: Vec<i32> = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|pid| namespace(*pid).as_ref() == Some(&wanted))
+        .collect();
+    pids.sort_unstable();
+    Ok(pids.into_iter().map(Pid::from_raw).collect())
+}
