@@ -13,13 +13,16 @@ mod cgroup;
 mod cli;
 mod diagnose;
 mod error;
+mod hooks;
 mod host;
 mod log;
 mod plan;
 mod process;
 mod rootfs;
+mod security;
 mod state;
 mod sys;
+mod terminal;
 
 use cli::Parsed;
 use error::Error;

@@ -1,5 +1,7 @@
-//! A word of memory that two processes share.
+//! Memory with a descriptor: a word that two processes share, and files without a name.
 
+use std::ffi::CStr;
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -89,4 +91,17 @@ impl Drop for SharedWord {
         // SAFETY: exactly the mapping that `map` made, which no reference outlives.
         unsafe { libc::munmap(self.word.as_ptr().cast(), SIZE) };
     }
+}
+
+/// An empty file in memory, close-on-exec and not executable. `name` shows in /proc/PID/fd.
+///
+/// KERNEL(6.3): with the sysctl vm.memfd_noexec=2 a file without MFD_NOEXEC_SEAL is refused;
+/// before 6.3 the flag itself is.
+pub fn anonymous_file(name: &CStr) -> Result<File> {
+    let no_exec = MFdFlags::from_bits_retain(libc::MFD_NOEXEC_SEAL);
+    let result = match memfd_create(name, MFdFlags::MFD_CLOEXEC | no_exec) {
+        Err(Errno::EINVAL) => memfd_create(name, MFdFlags::MFD_CLOEXEC),
+        result => result,
+    };
+    check(result, "memfd_create", format_args!("{name:?}")).map(File::from)
 }

@@ -8,11 +8,17 @@
 #![allow(unsafe_code)]
 
 pub mod bpf;
+pub mod capability;
 pub mod file;
+pub mod keyring;
+pub mod limits;
 pub mod memory;
 pub mod mount;
 pub mod net;
 pub mod process;
+pub mod procfs;
+pub mod program;
+pub mod schedule;
 pub mod socket;
 
 use std::fmt;

@@ -1,0 +1,252 @@
+//! From the privileged init to the user of config.json, with exactly its capabilities.
+//!
+//! Owns the order. Each step needs what a later one takes away:
+//!
+//! 1. the bounding set, while CAP_SETPCAP is effective;
+//! 2. PR_SET_KEEPCAPS, or the change of user would empty the permitted set;
+//! 3. groups, gid, uid: setgroups(2) needs CAP_SETGID, and leaving user 0 clears the
+//!    effective set;
+//! 4. effective, permitted and inheritable in one capset(2);
+//! 5. the ambient set, which can only hold what is permitted and inheritable by then.
+//!
+//! CVE-2022-29162, CVE-2022-27650: the inheritable set is what config.json says and nothing
+//! is ever added to it, or a file with inheritable bits would give rights back.
+//!
+//! SPEC: capabilities that cannot be granted (the kernel does not know them, or the caller
+//! lacks them) are left out with a warning: config.md#linux-process says SHOULD NOT fail.
+//! runc and crun end with a bare EPERM of capset here.
+//!
+//! Runs in: init after pivot, and enter; last of the steps that need privileges.
+
+use nix::errno::Errno;
+use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
+
+use crate::error::{Context, Error, Result};
+use crate::log;
+use crate::plan::namespaces::maps_inside;
+use crate::plan::process::{Capabilities, Process};
+use crate::sys::capability::{self, Sets};
+use crate::sys::check;
+
+/// Becomes the user of `process` with its capabilities, in the order of the module's head.
+/// Fails with EPERM or EINVAL of the call that is refused; the process is then of no use.
+///
+/// The change of user clears the parent death signal and the dumpable flag (prctl(2)).
+pub fn set_ids_and_capabilities(process: &Process) -> Result<()> {
+    drop_bounding(&process.capabilities).at(
+        "/process/capabilities/bounding",
+        || "process.capabilities.bounding",
+    )?;
+    if process.uid != 0 {
+        capability::keep_permitted_over_setuid()?;
+    }
+    set_ids(process)?;
+    apply(&process.capabilities).at("/process/capabilities", || "process.capabilities")
+}
+
+/// Takes every capability that `wanted.bounding` lacks from the bounding set, up to the last
+/// one that the running kernel has. Needs CAP_SETPCAP, unless there is nothing to take.
+pub fn drop_bounding(wanted: &Capabilities) -> Result<()> {
+    for number in (0..64).filter(|n| !has(wanted.bounding, *n)) {
+        match capability::drop_from_bounding_set(number) {
+            Ok(true) => {}
+            Ok(false) => break,
+            Err(e) if e.is(Errno::EPERM) => match capability::is_in_bounding_set(number) {
+                Some(true) => {
+                    return Err(e.within(name(number)).with_hint(
+                        "the bounding set is changed with CAP_SETPCAP; run as root, or in a new user namespace",
+                    ));
+                }
+                Some(false) => {}
+                None => break,
+            },
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+/// Sets the effective, permitted, inheritable and ambient sets to `wanted`, as far as the
+/// kernel grants it. Needs no capability: rights are only given up.
+pub fn apply(wanted: &Capabilities) -> Result<()> {
+    let have = capability::get()?;
+    let grant = grantable(wanted, have);
+    warn_of("permitted", wanted.permitted & !grant.permitted);
+    warn_of("effective", wanted.effective & !grant.effective);
+    warn_of("inheritable", wanted.inheritable & !grant.inheritable);
+    capability::set(Sets {
+        effective: grant.effective,
+        permitted: grant.permitted,
+        inheritable: grant.inheritable,
+    })?;
+    warn_of("ambient", wanted.ambient & !grant.ambient);
+    apply_ambient(&grant)
+}
+
+/// capset(2) leaves of the ambient set what stays permitted and inheritable; the caller of
+/// `rt` may have handed some of that down.
+fn apply_ambient(grant: &Capabilities) -> Result<()> {
+    if grant.permitted & grant.inheritable & !grant.ambient != 0 {
+        capability::clear_ambient_set()?;
+    }
+    for number in (0..64).filter(|n| has(grant.ambient, *n)) {
+        match capability::raise_ambient(number) {
+            // SECBIT_NO_CAP_AMBIENT_RAISE.
+            Err(e) if e.is(Errno::EPERM) => warn_of("ambient", 1 << number),
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+/// The part of `wanted` that capset(2) accepts from a thread with the sets `have`, by the
+/// rules of capabilities(7): nothing new is permitted, what is effective is permitted, what
+/// is inheritable was so or was permitted and is in the bounding set.
+fn grantable(wanted: &Capabilities, have: Sets) -> Capabilities {
+    let permitted = wanted.permitted & have.permitted;
+    let inheritable = wanted.inheritable
+        & (have.inheritable | have.permitted)
+        & (have.inheritable | wanted.bounding);
+    Capabilities {
+        bounding: wanted.bounding,
+        effective: wanted.effective & permitted,
+        permitted,
+        inheritable,
+        ambient: wanted.ambient & permitted & inheritable,
+    }
+}
+
+fn set_ids(process: &Process) -> Result<()> {
+    if let Some(groups) = &process.groups {
+        let gids: Vec<Gid> = groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
+        check(setgroups(&gids), "setgroups", format_args!("{groups:?}"))
+            .map_err(hint_at_maps)
+            .at(
+                "/process/user/additionalGids",
+                || "process.user.additionalGids",
+            )?;
+    }
+    let gid = Gid::from_raw(process.gid);
+    let n = process.gid;
+    check(
+        setresgid(gid, gid, gid),
+        "setresgid",
+        format_args!("{n}, {n}, {n}"),
+    )
+    .map_err(hint_at_maps)
+    .at("/process/user/gid", || "process.user.gid")?;
+    let uid = Uid::from_raw(process.uid);
+    let n = process.uid;
+    check(
+        setresuid(uid, uid, uid),
+        "setresuid",
+        format_args!("{n}, {n}, {n}"),
+    )
+    .map_err(|e| match maps_inside(&process.uid_ranges, n) {
+        true => e,
+        false => hint_at_maps(e),
+    })
+    .at("/process/user/uid", || "process.user.uid")
+}
+
+fn hint_at_maps(error: Error) -> Error {
+    match error.errno().map(Errno::from_raw) {
+        Some(Errno::EINVAL) => error.with_hint(
+            "the id is not in the container's id map; widen linux.uidMappings and linux.gidMappings, or the ranges in /etc/subuid and /etc/subgid",
+        ),
+        Some(Errno::EPERM) => error.with_hint(
+            "in a user namespace whose /proc/self/setgroups says \"deny\" groups cannot be set; newgidmap with a range in /etc/subgid allows it",
+        ),
+        _ => error,
+    }
+}
+
+fn warn_of(set: &str, missing: u64) {
+    if missing != 0 {
+        log::warning(|| {
+            format!(
+                "process.capabilities.{set}: {} cannot be granted here",
+                names(missing)
+            )
+        });
+    }
+}
+
+fn has(set: u64, number: u32) -> bool {
+    set >> number & 1 == 1
+}
+
+/// The names of a set, in the order of their numbers.
+pub fn names(set: u64) -> String {
+    let names: Vec<String> = (0..64).filter(|n| has(set, *n)).map(name).collect();
+    names.join(", ")
+}
+
+/// `CAP_CHOWN` for 0 and so on; the number where this version knows no name.
+pub fn name(number: u32) -> String {
+    caps::all()
+        .into_iter()
+        .find(|c| u32::from(c.index()) == number)
+        .map_or_else(|| format!("capability {number}"), |c| c.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHOWN: u64 = 1;
+    const KILL: u64 = 1 << 5;
+
+    #[test]
+    fn what_the_caller_lacks_is_left_out_everywhere() {
+        let wanted = Capabilities {
+            bounding: CHOWN | KILL,
+            effective: CHOWN | KILL,
+            permitted: CHOWN | KILL,
+            inheritable: CHOWN | KILL,
+            ambient: CHOWN | KILL,
+        };
+        let have = Sets {
+            effective: CHOWN,
+            permitted: CHOWN,
+            inheritable: 0,
+        };
+        let granted = grantable(&wanted, have);
+        assert_eq!(
+            granted,
+            Capabilities {
+                bounding: CHOWN | KILL,
+                effective: CHOWN,
+                permitted: CHOWN,
+                inheritable: CHOWN,
+                ambient: CHOWN
+            }
+        );
+    }
+
+    #[test]
+    fn nothing_is_inheritable_that_config_does_not_name() {
+        let wanted = Capabilities {
+            bounding: CHOWN,
+            permitted: CHOWN,
+            effective: CHOWN,
+            inheritable: 0,
+            ambient: CHOWN,
+        };
+        let have = Sets {
+            effective: !0,
+            permitted: !0,
+            inheritable: !0,
+        };
+        let granted = grantable(&wanted, have);
+        assert_eq!((granted.inheritable, granted.ambient), (0, 0));
+    }
+
+    #[test]
+    fn a_set_is_printed_by_name() {
+        assert_eq!(
+            names(CHOWN | KILL | 1 << 63),
+            "CAP_CHOWN, CAP_KILL, capability 63"
+        );
+    }
+}

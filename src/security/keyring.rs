@@ -1,0 +1,91 @@
+//! The container's session keyring, so that the payload does not share its caller's.
+//!
+//! Keyrings have no namespace: the keyring is found by its name, `_ses.ID`, and `exec` joins
+//! the one that init made.
+//!
+//! Runs in: init and enter, with the keys still of the user that becomes the payload's.
+
+use std::ffi::CStr;
+
+use nix::errno::Errno;
+
+use crate::error::{Context, Error, Result};
+use crate::log;
+use crate::sys::keyring;
+
+/// Who may search the keyring once it is made: the process that `exec` starts has to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Searcher {
+    /// The user that made it.
+    User,
+    /// Anybody: with a new user namespace, processes of the container differ in their ids.
+    Other,
+}
+
+impl Searcher {
+    /// KEY_USR_SEARCH and KEY_OTH_SEARCH of the kernel's linux/key.h.
+    fn permission(self) -> u32 {
+        match self {
+            Searcher::User => 0x0008_0000,
+            Searcher::Other => 0x0000_0008,
+        }
+    }
+}
+
+/// Makes the session keyring `name` and lets `searcher` find it. A kernel without keyrings,
+/// or a seccomp profile around us that refuses keyctl(2), is no obstacle.
+pub fn make_session(name: &CStr, searcher: Searcher) -> Result<()> {
+    let Some(key) = join(name)? else {
+        return Ok(());
+    };
+    widen(key, searcher).context(|| format!("session keyring {name:?}"))
+}
+
+/// Joins the session keyring `name` of a running container, in `exec`.
+pub fn join_session(name: &CStr) -> Result<()> {
+    join(name).map(drop)
+}
+
+fn join(name: &CStr) -> Result<Option<keyring::Key>> {
+    match keyring::join_session(name) {
+        Ok(key) => Ok(Some(key)),
+        Err(e) if e.is(Errno::ENOSYS) || e.is(Errno::EPERM) => {
+            log::debug(|| format!("no session keyring of its own: {e}"));
+            Ok(None)
+        }
+        Err(e) if e.is(Errno::EDQUOT) => Err(e.with_hint(
+            "the user has too many keys; raise the sysctl kernel.keys.maxkeys, or use --no-new-keyring",
+        )),
+        Err(e) => Err(e),
+    }
+    .context(|| format!("session keyring {name:?}"))
+}
+
+fn widen(key: keyring::Key, searcher: Searcher) -> Result<()> {
+    let description = keyring::describe(key)?;
+    let permissions = permissions_of(&description).ok_or_else(|| {
+        Error::system(format!(
+            "keyctl(KEYCTL_DESCRIBE): no permissions in {description:?}"
+        ))
+    })?;
+    keyring::set_permissions(key, permissions | searcher.permission())
+}
+
+/// The fourth field of `type;uid;gid;permissions;name`, keyctl_describe(3).
+fn permissions_of(description: &str) -> Option<u32> {
+    u32::from_str_radix(description.split(';').nth(3)?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permissions_are_the_fourth_field() {
+        assert_eq!(
+            permissions_of("keyring;0;0;3f1b0000;_ses.a;b"),
+            Some(0x3f1b_0000)
+        );
+        assert_eq!(permissions_of("keyring;0;0"), None);
+    }
+}

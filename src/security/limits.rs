@@ -1,0 +1,120 @@
+//! Resource limits and the badness for the OOM killer.
+//!
+//! Runs in: init and enter. Limits late, since a low RLIMIT_NOFILE or RLIMIT_AS would stop
+//! `rt` itself, but before the change of user; the OOM score before the dumpable flag goes.
+
+use std::os::fd::BorrowedFd;
+
+use nix::errno::Errno;
+
+use crate::error::{Context, Error, Result};
+use crate::log;
+use crate::plan::process::Rlimit;
+use crate::sys::limits::{self, Limit};
+use crate::sys::procfs;
+
+/// Sets each limit of `wanted` for the calling process. A hard limit at or below the present
+/// one needs no privilege; to raise one takes CAP_SYS_RESOURCE in the first user namespace,
+/// and the error then names the present hard limit.
+pub fn set_rlimits(wanted: &[Rlimit]) -> Result<()> {
+    for (n, limit) in wanted.iter().enumerate() {
+        set_rlimit(limit).at(&format!("/process/rlimits/{n}"), || {
+            format!("process.rlimits[{n}]")
+        })?;
+    }
+    Ok(())
+}
+
+fn set_rlimit(limit: &Rlimit) -> Result<()> {
+    let value = Limit {
+        soft: limit.soft,
+        hard: limit.hard,
+    };
+    limits::set(limit.resource, limit.name, value).map_err(|e| {
+        if !e.is(Errno::EPERM) {
+            return e;
+        }
+        match limits::get(limit.resource, limit.name) {
+            Ok(now) => explain_refusal(e, limit, now.hard),
+            Err(_) => e,
+        }
+    })
+}
+
+fn explain_refusal(error: Error, limit: &Rlimit, hard_now: u64) -> Error {
+    let words = |n: u64| match n {
+        u64::MAX => "unlimited".to_owned(),
+        n => n.to_string(),
+    };
+    error.with_hint(format!(
+        "the hard limit of {} is {} here and only CAP_SYS_RESOURCE on the host raises it; ask for at most that ({} asked; podman: --ulimit host)",
+        limit.name,
+        words(hard_now),
+        words(limit.hard),
+    ))
+}
+
+/// What a refused write of a lower OOM score means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenRefused {
+    /// The caller has the rights of the host's root.
+    Fail,
+    /// Rootless: the score stays as it is, as with runc.
+    Ignore,
+}
+
+/// Writes `oom_score_adj` in `process`, an open /proc/PID or /proc/self: how readily the OOM
+/// killer takes the process, -1000 (never) to 1000 (first); children inherit it.
+///
+/// A value below the lowest that a process with CAP_SYS_RESOURCE ever set is refused with
+/// EACCES. A process that is not dumpable cannot write its own file from inside a user
+/// namespace (proc(5)), so this comes before PR_SET_DUMPABLE, or is done by the parent.
+pub fn write_oom_score_adj(process: BorrowedFd, value: i32, when: WhenRefused) -> Result<()> {
+    match procfs::write(process, "oom_score_adj", value.to_string().as_bytes()) {
+        Err(e)
+            if when == WhenRefused::Ignore && (e.is(Errno::EACCES) || e.is(Errno::EPERM)) =>
+        {
+            log::debug(|| format!("process.oomScoreAdj stays as it is: {e}"));
+            Ok(())
+        }
+        Err(e) if e.is(Errno::EACCES) => Err(e.with_hint(
+            "a lower OOM score takes CAP_SYS_RESOURCE on the host; leave process.oomScoreAdj out or raise it",
+        )),
+        result => result,
+    }
+    .at("/process/oomScoreAdj", || "process.oomScoreAdj")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOFILE: u32 = libc::RLIMIT_NOFILE;
+
+    #[test]
+    fn a_refusal_names_the_limit_and_both_values() {
+        let limit = Rlimit {
+            resource: NOFILE,
+            name: "RLIMIT_NOFILE",
+            soft: 5,
+            hard: 1_048_576,
+        };
+        let e = Error::syscall("prlimit", "x", libc::EPERM);
+        let hint = explain_refusal(e, &limit, 1024).hint().unwrap().to_owned();
+        for word in ["RLIMIT_NOFILE", "1024", "1048576", "CAP_SYS_RESOURCE"] {
+            assert!(hint.contains(word), "{word} in {hint}");
+        }
+    }
+
+    #[test]
+    fn the_present_limit_can_be_set_again() {
+        let now = limits::get(NOFILE, "RLIMIT_NOFILE").unwrap();
+        let again = Rlimit {
+            resource: NOFILE,
+            name: "RLIMIT_NOFILE",
+            soft: now.soft,
+            hard: now.hard,
+        };
+        set_rlimits(&[again]).unwrap();
+    }
+}

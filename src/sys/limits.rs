@@ -1,0 +1,48 @@
+//! Resource limits: prlimit(2).
+//!
+//! Runs in: init and enter.
+
+use nix::errno::Errno;
+
+use super::check;
+use crate::error::Error;
+
+/// Soft and hard value of one limit; `u64::MAX` is RLIM_INFINITY.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    pub soft: u64,
+    pub hard: u64,
+}
+
+/// The calling process's limit for `resource`, a number of `RLIMIT_*`.
+pub fn get(resource: u32, name: &str) -> Result<Limit, Error> {
+    let mut now = libc::rlimit64 {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    let none = std::ptr::null::<libc::rlimit64>();
+    // SAFETY: pid 0 is the caller; the kernel reads nothing from a null pointer and writes
+    // one rlimit64 to a live local.
+    let result = unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, none, &raw mut now) };
+    check(Errno::result(result), "prlimit", name)?;
+    Ok(Limit {
+        soft: now.rlim_cur,
+        hard: now.rlim_max,
+    })
+}
+
+/// Sets the calling process's limit. EPERM to raise the hard one without CAP_SYS_RESOURCE in
+/// the first user namespace; EINVAL where soft is above hard.
+pub fn set(resource: u32, name: &str, limit: Limit) -> Result<(), Error> {
+    let wanted = libc::rlimit64 {
+        rlim_cur: limit.soft,
+        rlim_max: limit.hard,
+    };
+    let none = std::ptr::null_mut::<libc::rlimit64>();
+    // SAFETY: pid 0 is the caller; the kernel reads one rlimit64 from a live local and writes
+    // nothing to a null pointer.
+    let result =
+        unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, &raw const wanted, none) };
+    let arguments = format_args!("{name}, soft={}, hard={}", limit.soft, limit.hard);
+    check(Errno::result(result), "prlimit", arguments).map(drop)
+}

@@ -1,0 +1,48 @@
+//! Small files below an open directory of procfs.
+//!
+//! CVE-2025-52881: a file of this name elsewhere must not take the write, so nothing is
+//! looked up from the root of a file system that a container shapes, and no mount on top of
+//! a file of procfs is crossed.
+//!
+//! Runs in: init and enter.
+
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::sys::stat::Mode;
+use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+
+use super::{check, is_missing_call};
+use crate::error::{Error, Result};
+
+/// Writes `content` to `path` below `directory` in one write(2), as files of procfs want it.
+pub fn write(directory: BorrowedFd, path: &str, content: &[u8]) -> Result<()> {
+    let file = open(directory, path, OFlag::O_WRONLY)?;
+    let written = nix::unistd::write(&file, content);
+    let shown = String::from_utf8_lossy(content);
+    check(written, "write", format_args!("{path:?}, {shown:?}")).map(drop)
+}
+
+/// Opens `path` below `directory`, which has to be procfs; no mount is crossed on the way.
+pub fn open(directory: BorrowedFd, path: &str, flags: OFlag) -> Result<OwnedFd> {
+    let flags = flags | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
+    let how = OpenHow::new().flags(flags).resolve(
+        ResolveFlag::RESOLVE_BENEATH
+            | ResolveFlag::RESOLVE_NO_SYMLINKS
+            | ResolveFlag::RESOLVE_NO_XDEV,
+    );
+    let opened = match openat2(directory, path, how) {
+        // KERNEL(5.6): without openat2 the type of the file system is all that is known.
+        Err(errno) if is_missing_call(errno) => {
+            openat(directory, path, flags | OFlag::O_NOFOLLOW, Mode::empty())
+        }
+        opened => opened,
+    };
+    let file = check(opened, "openat", format_args!("procfs, {path:?}"))?;
+    let system = check(fstatfs(&file), "fstatfs", format_args!("{path:?}"))?;
+    if system.filesystem_type() == PROC_SUPER_MAGIC {
+        Ok(file)
+    } else {
+        Err(Error::system(format!("{path:?} does not lie on procfs")))
+    }
+}

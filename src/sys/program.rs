@@ -1,0 +1,162 @@
+//! Other programs: fork and execve of a hook, with three streams and nothing else of ours.
+//!
+//! std's Command keeps ignored signals other than SIGPIPE and descriptors that a caller left
+//! open without close-on-exec; a hook must get neither.
+//!
+//! Runs in: parent (host hooks), init (createContainer, startContainer).
+
+use std::ffi::{CStr, CString};
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use nix::sys::wait::WaitStatus;
+
+use super::check;
+use super::process::{self, Cloned, Close};
+use crate::error::Error;
+
+/// What execve(2) gets; the streams become descriptors 0, 1 and 2.
+pub struct Program<'a> {
+    pub path: &'a CStr,
+    pub args: &'a [CString],
+    pub env: &'a [CString],
+    pub stdin: BorrowedFd<'a>,
+    pub stdout: BorrowedFd<'a>,
+    pub stderr: BorrowedFd<'a>,
+}
+
+/// A running program. Killed and reaped on drop unless [`Child::wait`] was called.
+#[derive(Debug)]
+pub struct Child {
+    pidfd: OwnedFd,
+    is_reaped: bool,
+}
+
+/// Starts `program`. The error of execve(2) is returned as such: the program then never ran.
+pub fn start(program: &Program) -> Result<Child, Error> {
+    let argv = pointers(program.args);
+    let envp = pointers(program.env);
+    let streams = [
+        above_streams(program.stdin)?,
+        above_streams(program.stdout)?,
+        above_streams(program.stderr)?,
+    ];
+    let (reader, writer) = check(nix::unistd::pipe2(OFlag::O_CLOEXEC), "pipe2", "O_CLOEXEC")?;
+    let writer = above_streams(writer.as_fd())?;
+
+    // A signal must not find a handler of ours in the child.
+    let mut mask = SigSet::empty();
+    let block = SigSet::all();
+    let blocked = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&block), Some(&mut mask));
+    check(blocked, "rt_sigprocmask", "SIG_SETMASK, ~[]")?;
+    let cloned = process::clone(0, None);
+    if let Ok(Cloned::Child { .. }) = cloned {
+        let errno = become_program(program.path, &argv, &envp, &streams);
+        report_and_exit(&writer, errno);
+    }
+    let restored = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mask), None);
+    let Cloned::Parent { pidfd, .. } = cloned? else {
+        // The child has become the program or ended.
+        process::exit_now(127)
+    };
+    drop(writer);
+    let mut child = Child {
+        pidfd,
+        is_reaped: false,
+    };
+    check(restored, "rt_sigprocmask", "SIG_SETMASK")?;
+    match exec_errno(reader) {
+        None => Ok(child),
+        Some(errno) => {
+            child.wait()?;
+            let path = program.path;
+            Err(Error::syscall("execve", format_args!("{path:?}"), errno))
+        }
+    }
+}
+
+impl Child {
+    /// Readable once the program has ended (pidfd_open(2)).
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// Sends SIGKILL.
+    pub fn kill(&self) -> Result<(), Error> {
+        match process::pidfd_send_signal(self.pidfd(), libc::SIGKILL) {
+            Err(Errno::ESRCH) => Ok(()),
+            result => check(result, "pidfd_send_signal", "SIGKILL"),
+        }
+    }
+
+    /// Waits for the end of the program, and how it ended.
+    pub fn wait(&mut self) -> Result<WaitStatus, Error> {
+        self.is_reaped = true;
+        process::wait(self.pidfd())
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if !self.is_reaped {
+            let _ = self.kill();
+            let _ = self.wait();
+        }
+    }
+}
+
+/// In the child. Comes back only with the errno of what was refused.
+fn become_program(
+    path: &CStr,
+    argv: &[*const libc::c_char],
+    envp: &[*const libc::c_char],
+    streams: &[OwnedFd; 3],
+) -> Errno {
+    for (number, stream) in (0..).zip(streams) {
+        // SAFETY: 0, 1 and 2 belong to the child, which goes on to be another program; the
+        // sources are above them.
+        if unsafe { libc::dup2(stream.as_raw_fd(), number) } < 0 {
+            return Errno::last();
+        }
+    }
+    // Ours are close-on-exec, but the caller of `rt` may have left some of its own open.
+    let _ = process::close_from(3, Close::OnExec);
+    process::reset_signals();
+    // SAFETY: the path is a C string, both arrays are of C strings and end with a null
+    // pointer, and all of it lives in the copied memory of the parent.
+    unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+    Errno::last()
+}
+
+fn report_and_exit(writer: &OwnedFd, errno: Errno) -> ! {
+    let bytes = (errno as i32).to_ne_bytes();
+    // SAFETY: four bytes of a live local.
+    unsafe { libc::write(writer.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) };
+    process::exit_now(127)
+}
+
+/// What the child said before it ended, or None once execve(2) closed its end.
+fn exec_errno(reader: OwnedFd) -> Option<i32> {
+    let mut bytes = [0; 4];
+    std::fs::File::from(reader).read_exact(&mut bytes).ok()?;
+    Some(i32::from_ne_bytes(bytes))
+}
+
+fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
+    let null = std::ptr::null();
+    strings.iter().map(|s| s.as_ptr()).chain([null]).collect()
+}
+
+/// A duplicate that no stream of the child can overwrite.
+fn above_streams(fd: BorrowedFd) -> Result<OwnedFd, Error> {
+    let copy = check(
+        fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(3)),
+        "fcntl",
+        "F_DUPFD_CLOEXEC, 3",
+    )?;
+    // SAFETY: fcntl just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
