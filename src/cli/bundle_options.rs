@@ -6,8 +6,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::not_yet;
+use super::{Global, not_yet, passed};
+use crate::bundle::Bundle;
 use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::log;
+use crate::plan::{self, CreateOptions, HostPath, Plan};
 
 #[derive(Args, Clone, Debug)]
 pub struct BundleOptions {
@@ -55,6 +59,49 @@ impl BundleOptions {
             Some(_) => Err(not_yet("--pidfd-socket")),
             None => Ok(()),
         }
+    }
+
+    /// Reads the bundle and decides everything; changes nothing.
+    pub fn plan(&self, verb: &str, global: &Global) -> Result<(Bundle, Plan)> {
+        crate::state::validate_id(&self.id)?;
+        let bundle = Bundle::open(&self.bundle, self.config.as_deref())
+            .map_err(|e| self.name_the_right_call(e, verb))?;
+        let options = CreateOptions {
+            id: self.id.clone(),
+            no_pivot: self.no_pivot,
+            no_new_keyring: self.no_new_keyring,
+            descriptors: passed::descriptors(self.preserve_fds)?,
+            cgroup_manager: global.cgroup_manager().into(),
+            rootless: global.rootless().into(),
+        };
+        let host = Host::probe(plan::wanted(&bundle, &options))?;
+        let plan = Plan::for_create(&bundle, &options, &host)?;
+        for warning in &plan.warnings {
+            log::warning(|| warning.clone());
+        }
+        Ok((bundle, plan))
+    }
+
+    /// A payload with a terminal and nobody at its other end would hang: then a console socket
+    /// has to be there.
+    pub fn need_console_socket(&self, plan: &Plan) -> Result<()> {
+        match (&plan.process.terminal, &self.console_socket) {
+            (Some(_), None) => Err(Error::invalid(
+                "process.terminal: a container in the background needs --console-socket",
+            )
+            .with_pointer("/process/terminal")
+            .with_hint("set process.terminal to false in config.json, or use `rt run` in the foreground")),
+            (None, Some(_)) => Err(Error::invalid(
+                "--console-socket: process.terminal is false in config.json, so there is nothing to send",
+            )
+            .with_pointer("/process/terminal")),
+            _ => Ok(()),
+        }
+    }
+
+    /// Where the terminal's master goes, absolute.
+    pub fn console_socket(&self) -> Result<Option<HostPath>> {
+        passed::absolute(self.console_socket.as_deref())
     }
 
     /// Where the container's id names the bundle that was meant (`rt create DIR`), the remedy

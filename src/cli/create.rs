@@ -5,8 +5,12 @@
 use clap::Args;
 
 use super::bundle_options::BundleOptions;
-use super::{Global, Verb, not_yet};
-use crate::error::Result;
+use super::passed::write_pid_file;
+use super::{Global, Verb};
+use crate::error::{Context, Result};
+use crate::process::foreground::Signals;
+use crate::process::parent::{self, Release, Wishes};
+use crate::process::shield;
 
 #[derive(Args, Debug)]
 pub struct Create {
@@ -24,8 +28,33 @@ impl Verb for Create {
     const NAME: &'static str = "create";
     const ABOUT: &'static str = "Make a container and leave it waiting for start";
 
-    fn run(self, _global: &Global) -> Result<u8> {
+    fn run(self, global: &Global) -> Result<u8> {
         self.options.check()?;
-        Err(not_yet(Self::NAME))
+        self.create(global)
+            .context(|| format!("create {:?}", self.options.id))?;
+        Ok(0)
+    }
+}
+
+impl Create {
+    fn create(&self, global: &Global) -> Result<()> {
+        let options = &self.options;
+        shield::raise()?;
+        let (bundle, plan) = options.plan(Self::NAME, global)?;
+        options.need_console_socket(&plan)?;
+        let signals = Signals::block()?;
+        let slot = global.root()?.reserve(&plan.id)?;
+        let wishes = Wishes {
+            release: Release::AtTheGate,
+            config: &bundle.source,
+            console_socket: options.console_socket()?,
+        };
+        let child = parent::create(&plan, &slot, &wishes, &signals)?;
+        if let Some(path) = &options.pid_file {
+            write_pid_file(path, child.pid)?;
+        }
+        slot.keep();
+        child.keep();
+        Ok(())
     }
 }

@@ -3,13 +3,25 @@
 //! Runs in: parent.
 
 use std::ffi::OsString;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::Args;
 
+use super::passed::{self, write_pid_file};
 use super::{Global, Verb, not_yet};
-use crate::error::Result;
+use crate::bundle::{self, Bundle};
+use crate::cgroup::Handle;
+use crate::error::{Context, Error, Kind, Result};
+use crate::host::{Host, UserNamespace, Wanted};
+use crate::log;
+use crate::plan::{self, ExecOptions};
+use crate::process::enter::{self, Container};
+use crate::process::foreground::Signals;
+use crate::process::shield;
+use crate::state::Status;
+use crate::terminal;
 
 #[derive(Args, Debug)]
 pub struct Exec {
@@ -152,8 +164,121 @@ impl Verb for Exec {
     /// As runc's, so that a caller can tell it from most statuses of the process itself.
     const FAILURE: u8 = 255;
 
-    fn run(self, _global: &Global) -> Result<u8> {
+    fn run(self, global: &Global) -> Result<u8> {
         self.check()?;
-        Err(not_yet(Self::NAME))
+        let id = self.id();
+        self.exec(&id, global).context(|| format!("exec in {id:?}"))
+    }
+}
+
+impl Exec {
+    fn exec(&self, id: &str, global: &Global) -> Result<u8> {
+        shield::raise()?;
+        let descriptors = passed::descriptors(self.preserve_fds)?;
+        let console_socket = passed::absolute(self.console_socket.as_deref())?;
+        let mut container = global.root()?.open(id)?;
+        refuse_unless_alive(container.status()?)?;
+        let pidfd = container
+            .pidfd()?
+            .ok_or_else(|| wrong_state("cannot exec in a stopped container"))?;
+        let record = &container.record;
+        let init = record
+            .init
+            .ok_or_else(|| wrong_state("cannot exec in a container that is being created"))?
+            .pid();
+        let bundle = Bundle::from_config(container.config()?, record.bundle.clone())?;
+        let host = Host::probe(Wanted::default())?;
+        let inside = UserNamespace::of(init.as_raw())?;
+        let (process, warnings) = plan::for_exec(&bundle, &self.options()?, &host, &inside)?;
+        for warning in warnings {
+            log::warning(|| warning);
+        }
+        if process.terminal.is_some() && self.detach && console_socket.is_none() {
+            return Err(Error::invalid(
+                "a terminal without somebody at its other end: --detach needs --console-socket",
+            ));
+        }
+        let signals = Signals::block()?;
+        let cgroup = match &record.cgroup {
+            Some(cgroup) => Handle::open(&cgroup.mount, &cgroup.path)?,
+            None => None,
+        };
+        let entry = Container {
+            init,
+            pidfd: pidfd.as_fd(),
+            cgroup: cgroup.as_ref(),
+            cgroup_mount: record.cgroup.as_ref().map(|cgroup| cgroup.mount.as_path()),
+            rootless: record.rootless,
+        };
+        let mut entered = enter::enter(&entry, &process, descriptors, &signals)?;
+        if let (Some(path), Some(master)) = (
+            &console_socket,
+            entered.console.take_if(|_| console_socket.is_some()),
+        ) {
+            terminal::send_to_console_socket(path.as_path(), master.as_fd())
+                .context(|| "--console-socket")?;
+        }
+        if let Some(path) = &self.pid_file {
+            write_pid_file(path, entered.pid)?;
+        }
+        entered.release()?;
+        if self.detach {
+            entered.keep();
+            return Ok(0);
+        }
+        entered.attend(&signals)
+    }
+
+    fn options(&self) -> Result<ExecOptions> {
+        let text = |arg: &OsString| -> Result<String> {
+            arg.to_str()
+                .map(str::to_owned)
+                .ok_or_else(|| Error::invalid(format!("the argument {arg:?} is no UTF-8 text")))
+        };
+        let process = match &self.process {
+            Some(path) => {
+                let source = std::fs::read(path)
+                    .map_err(|e| Error::io("open", path, &e))
+                    .context(|| "--process")?;
+                Some(bundle::process_from_json(&source)?)
+            }
+            None if self.args().is_empty() => {
+                return Err(Error::invalid(
+                    "there is no program to run: name one behind the container, or give --process FILE",
+                ));
+            }
+            None => None,
+        };
+        Ok(ExecOptions {
+            process,
+            args: self.args().iter().map(text).collect::<Result<_>>()?,
+            cwd: self.cwd.clone(),
+            env: self.env.clone(),
+            user: self.user.map(|user| plan::User {
+                uid: user.uid,
+                gid: user.gid,
+            }),
+            additional_gids: self.additional_gids.clone(),
+            capabilities: self.cap.clone(),
+            terminal: self.tty,
+            no_new_privileges: self.no_new_privs,
+            keyring: None,
+        })
+    }
+}
+
+fn wrong_state(message: &str) -> Error {
+    Error::new(Kind::WrongState, message)
+}
+
+/// The words are runc's.
+fn refuse_unless_alive(status: Status) -> Result<()> {
+    match status {
+        Status::Created | Status::Running => Ok(()),
+        Status::Stopped => Err(wrong_state("cannot exec in a stopped container")),
+        Status::Paused => Err(wrong_state("cannot exec in a paused container")),
+        Status::Creating => Err(wrong_state(
+            "cannot exec in a container that is being created",
+        )),
     }
 }

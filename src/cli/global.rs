@@ -107,6 +107,26 @@ enum LogLevel {
     Debug,
 }
 
+impl From<CgroupManager> for crate::plan::cgroup::CgroupManager {
+    fn from(manager: CgroupManager) -> Self {
+        match manager {
+            CgroupManager::Cgroupfs => Self::Cgroupfs,
+            CgroupManager::Systemd => Self::Systemd,
+            CgroupManager::Disabled => Self::Disabled,
+        }
+    }
+}
+
+impl From<Rootless> for crate::plan::Rootless {
+    fn from(rootless: Rootless) -> Self {
+        match rootless {
+            Rootless::True => Self::Yes,
+            Rootless::False => Self::No,
+            Rootless::Auto => Self::Auto,
+        }
+    }
+}
+
 impl Global {
     /// Directs the log to where the options say.
     pub fn configure_log(&self) -> Result<()> {

@@ -19,6 +19,7 @@ mod list;
 mod mounts;
 mod output;
 mod parse;
+mod passed;
 mod pause;
 mod processes;
 mod ps;

@@ -5,8 +5,16 @@
 use clap::Args;
 
 use super::bundle_options::BundleOptions;
-use super::{Global, Verb, not_yet};
-use crate::error::Result;
+use super::passed::write_pid_file;
+use super::{Global, Verb, delete};
+use crate::error::{Context, Result};
+use crate::hooks;
+use crate::log;
+use crate::plan::Plan;
+use crate::process::foreground::{self, Signals};
+use crate::process::parent::{self, Child, Release, Wishes, hook_state};
+use crate::process::shield;
+use crate::state::Status;
 
 #[derive(Args, Debug)]
 pub struct Run {
@@ -30,8 +38,58 @@ impl Verb for Run {
     const NAME: &'static str = "run";
     const ABOUT: &'static str = "Make a container, start it, and wait for its end";
 
-    fn run(self, _global: &Global) -> Result<u8> {
+    fn run(self, global: &Global) -> Result<u8> {
         self.options.check()?;
-        Err(not_yet(Self::NAME))
+        self.run_container(global)
+            .context(|| format!("run {:?}", self.options.id))
     }
+}
+
+impl Run {
+    fn run_container(&self, global: &Global) -> Result<u8> {
+        let options = &self.options;
+        shield::raise()?;
+        let (bundle, plan) = options.plan(Self::NAME, global)?;
+        if self.detach {
+            options.need_console_socket(&plan)?;
+        } else if !self.no_subreaper {
+            foreground::adopt_orphans()?;
+        }
+        let signals = Signals::block()?;
+        let root = global.root()?;
+        let slot = root.reserve(&plan.id)?;
+        let wishes = Wishes {
+            release: Release::ByParent,
+            config: &bundle.source,
+            console_socket: options.console_socket()?,
+        };
+        let mut child = parent::create(&plan, &slot, &wishes, &signals)?;
+        if let Some(path) = &options.pid_file {
+            write_pid_file(path, child.pid)?;
+        }
+        child.release()?;
+        slot.keep();
+        run_poststart_hooks(&plan, &child)?;
+        if self.detach {
+            child.keep();
+            return Ok(0);
+        }
+        let status = child.attend(&signals);
+        if !self.keep {
+            delete::remove_ended(&root, &plan.id)?;
+        }
+        status
+    }
+}
+
+/// A poststart hook that fails is a warning: the payload runs already.
+fn run_poststart_hooks(plan: &Plan, child: &Child) -> Result<()> {
+    if plan.hooks.poststart.is_empty() {
+        return Ok(());
+    }
+    let state = hook_state(&child.record, Status::Running)?;
+    for error in hooks::run_all(&plan.hooks.poststart, &state) {
+        log::warning(|| error.to_string());
+    }
+    Ok(())
 }

@@ -86,10 +86,20 @@ impl Plan {
             hostname: name(&config.hostname, "/hostname")?,
             domainname: name(&config.domainname, "/domainname")?,
             descriptors: options.descriptors,
+            rootless: is_rootless(options, host),
             namespaces,
             process,
             warnings,
         })
+    }
+}
+
+/// podman calls as uid 0 of its own user namespace, so the uid alone tells nothing.
+fn is_rootless(options: &CreateOptions, host: &Host) -> bool {
+    match options.rootless {
+        Rootless::Yes => true,
+        Rootless::No => false,
+        Rootless::Auto => !host.user_namespace.is_initial() || !host.is_privileged(),
     }
 }
 

@@ -59,6 +59,9 @@ pub struct Plan {
     pub domainname: Option<CString>,
     /// intelRdt, netDevices, memoryPolicy and seccomp join here with their issues.
     pub descriptors: Descriptors,
+    /// Whether the caller lacks rights over the host: then what it may not do (a negative oom
+    /// score, a device program) is left out where runc leaves it out.
+    pub rootless: bool,
     /// What the specification wants tolerated; said at the level of a warning.
     pub warnings: Vec<String>,
 }

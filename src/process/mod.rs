@@ -33,10 +33,16 @@
 //! comes from the container's side.
 
 pub mod bridge;
+pub mod enter;
+pub mod foreground;
 pub mod gate;
 pub mod idmap;
+pub mod init;
 pub mod join;
 pub mod kernel;
+pub mod parent;
+pub mod payload;
 pub mod procfs;
+pub mod shield;
 pub mod spawn;
 pub mod wire;

@@ -36,13 +36,17 @@ impl Procfs {
         if kind.filesystem_type() != nix::sys::statfs::PROC_SUPER_MAGIC {
             return Err(Error::system("/proc of the host is no procfs"));
         }
-        // `self` is a symbolic link that procfs itself makes; it is followed once, here.
-        let own = check(
-            nix::fcntl::openat(&root, "self", flags, Mode::empty()),
-            "openat",
-            "/proc, \"self\"",
-        )?;
+        let own = open_own(&root)?;
         Ok(Procfs { root, own })
+    }
+
+    /// The same for the process that calls this, after a fork.
+    pub fn of_this_process(self) -> Result<Procfs> {
+        let own = open_own(&self.root)?;
+        Ok(Procfs {
+            root: self.root,
+            own,
+        })
     }
 
     /// `/proc/self`.
@@ -59,6 +63,16 @@ impl Procfs {
     pub fn write_own(&self, path: &str, value: &str) -> Result<()> {
         write_beneath(self.own.as_fd(), "/proc/self", path, value)
     }
+}
+
+/// `self` is a symbolic link that procfs itself makes; it is followed here alone.
+fn open_own(root: &OwnedFd) -> Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    check(
+        nix::fcntl::openat(root, "self", flags, Mode::empty()),
+        "openat",
+        "/proc, \"self\"",
+    )
 }
 
 fn write_beneath(directory: BorrowedFd<'_>, name: &str, path: &str, value: &str) -> Result<()> {

@@ -89,7 +89,7 @@ pub fn spawn(
 }
 
 /// Waits until the bridge has made init, and reaps the bridge.
-fn across(wire: Wire, bridge: OwnedFd) -> Result<Spawned> {
+pub fn across(wire: Wire, bridge: OwnedFd) -> Result<Spawned> {
     use std::os::fd::AsFd;
     let born = loop {
         match wire.receive()? {

@@ -341,19 +341,6 @@ pub fn execveat(file: BorrowedFd<'_>, args: &[CString], env: &[CString]) -> Errn
     Errno::last()
 }
 
-/// Takes over descriptor number `fd` that this process was started with.
-///
-/// Returns none where it is not open.
-pub fn adopt(fd: RawFd) -> Option<OwnedFd> {
-    // SAFETY: reading flags touches no memory.
-    if unsafe { libc::fcntl(fd, libc::F_GETFD) } < 0 {
-        return None;
-    }
-    // SAFETY: the descriptor is open, and nothing in this process owns descriptors that were
-    // passed to it at its start.
-    Some(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
 /// Ends this process at once: no destructors, no flushing of what the parent holds too.
 pub fn exit_now(status: i32) -> ! {
     // SAFETY: _exit(2) does not return and runs nothing.
@@ -370,4 +357,10 @@ pub fn set_domainname(name: &CStr) -> nix::Result<()> {
     // SAFETY: the pointer and the length describe one string.
     let result = unsafe { libc::setdomainname(name.as_ptr(), name.count_bytes()) };
     Errno::result(result).map(drop)
+}
+
+/// Whether descriptor number `fd` is open.
+pub fn was_passed(fd: RawFd) -> bool {
+    // SAFETY: reading flags touches no memory.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
 }

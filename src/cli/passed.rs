@@ -1,0 +1,74 @@
+//! What a caller passes beside the options, and the file that it waits for.
+//!
+//! Runs in: parent.
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::plan::{Descriptors, HostPath};
+use crate::sys::process;
+
+/// An option's path, seen from the present directory.
+pub fn absolute(path: Option<&Path>) -> Result<Option<HostPath>> {
+    path.map(|path| {
+        std::path::absolute(path)
+            .map(HostPath::new)
+            .map_err(|e| Error::io("getcwd", path, &e))
+    })
+    .transpose()
+}
+
+/// The descriptors that the payload keeps, all of which the caller has passed: one that is
+/// missing would later name a file of rt's own.
+pub fn descriptors(preserve: u32) -> Result<Descriptors> {
+    let descriptors = Descriptors {
+        listen: listen_fds(),
+        preserve,
+    };
+    for fd in 3..descriptors.first_closed() {
+        if !process::was_passed(fd as i32) {
+            return Err(Error::invalid(format!(
+                "file descriptor {fd} was not passed to rt (LISTEN_FDS={}, --preserve-fds={})",
+                descriptors.listen, descriptors.preserve
+            ))
+            .with_hint("open it in the caller and leave out close-on-exec, or ask for fewer"));
+        }
+    }
+    Ok(descriptors)
+}
+
+/// sd_listen_fds(3): the descriptors are this process's only if LISTEN_PID says so. crun's
+/// callers leave it out.
+fn listen_fds() -> u32 {
+    let number = |name| {
+        std::env::var(name)
+            .ok()
+            .and_then(|text| text.parse::<u32>().ok())
+    };
+    match number("LISTEN_PID") {
+        Some(pid) if pid != std::process::id() => 0,
+        _ => number("LISTEN_FDS").unwrap_or(0),
+    }
+}
+
+/// Writes the pid of a process to `path`, in place at once (conmon and containerd read it as
+/// soon as it is there).
+pub fn write_pid_file(path: &Path, pid: nix::unistd::Pid) -> Result<()> {
+    let directory = match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    };
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}", std::process::id()));
+    let temporary = directory.join(name);
+    let written = std::fs::write(&temporary, pid.to_string())
+        .map_err(|e| Error::io("write", path, &e))
+        .and_then(|()| {
+            std::fs::rename(&temporary, path).map_err(|e| Error::io("rename", path, &e))
+        });
+    if written.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written.map_err(|e| e.within("--pid-file"))
+}

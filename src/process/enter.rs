@@ -1,0 +1,343 @@
+//! enter: one more process in a container that is there already, for `rt exec`.
+//!
+//! The way in leads through a bridge: it is born in the container's cgroup, joins all of the
+//! container's namespaces by the pidfd of its init, and makes enter as its sibling, since a
+//! pid namespace holds only processes born after it was joined.
+//!
+//! Runs in: enter (and its bridge), with the caller's rights at first and all capabilities in
+//! the container's user namespace until `payload::prepare`.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use std::path::Path;
+
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+use nix::unistd::Pid;
+
+use crate::cgroup::Handle;
+use crate::error::{Context, Error, Result};
+use crate::plan::Descriptors;
+use crate::plan::namespaces::Kind;
+use crate::plan::process::Process;
+use crate::security::{keyring, limits};
+use crate::sys::process::{self as kernel, Cloned};
+use crate::sys::{check, schedule};
+use crate::terminal;
+
+use super::foreground::{self, Signals};
+use super::gate::{Conclusion, Outcome};
+use super::init::{become_root, end};
+use super::payload::{self, Program};
+use super::procfs::Procfs;
+use super::spawn::{self, Spawned};
+use super::wire::{Frame, Request, Wire};
+
+/// The container that is to be entered.
+pub struct Container<'a> {
+    /// Its init, alive when the pidfd was opened.
+    pub init: Pid,
+    pub pidfd: BorrowedFd<'a>,
+    /// Its cgroup, if it has one of its own.
+    pub cgroup: Option<&'a Handle>,
+    /// Where that one's file system is mounted.
+    pub cgroup_mount: Option<&'a Path>,
+    pub rootless: bool,
+}
+
+/// A process that is ready to become the payload. Dropped, it is killed.
+pub struct Entered {
+    pub pid: Pid,
+    pub pidfd: OwnedFd,
+    pub console: Option<OwnedFd>,
+    wire: Wire,
+    outcome: Outcome,
+    kept: bool,
+}
+
+/// Makes a process in the container, up to the point where only execve is left. The terminal's
+/// master, if it has a terminal, comes back in `console`.
+pub fn enter(
+    container: &Container<'_>,
+    process: &Process,
+    descriptors: Descriptors,
+    signals: &Signals,
+) -> Result<Entered> {
+    let outcome = Outcome::new()?;
+    let (ours, theirs) = Wire::pair()?;
+    let flags = differing_namespaces(container.init)?;
+    let birth = match (
+        kernel::clone(0, container.cgroup.map(AsFd::as_fd)),
+        container.cgroup_mount,
+    ) {
+        // A systemd inside has enabled controllers, so the container's own cgroup takes no
+        // processes: then where init is.
+        (Err(error), Some(mount)) if is_refused_by_cgroup(&error) => {
+            let of_init = Handle::of_process(mount, container.init)?;
+            kernel::clone(0, of_init.as_ref().map(AsFd::as_fd))
+        }
+        (other, _) => other,
+    };
+    match birth.context(|| "the container's cgroup")? {
+        Cloned::Child { .. } => {
+            drop(ours);
+            let entry = Entry {
+                container,
+                process,
+                descriptors,
+                flags,
+                wire: theirs,
+            };
+            entry.run(&outcome)
+        }
+        Cloned::Parent { pidfd: bridge, .. } => {
+            drop(theirs);
+            let Spawned { pid, pidfd, wire } = spawn::across(ours, bridge)?;
+            let mut entered = Entered {
+                pid,
+                pidfd,
+                console: None,
+                wire,
+                outcome,
+                kept: false,
+            };
+            entered.serve(signals)?;
+            Ok(entered)
+        }
+    }
+}
+
+/// A cgroup that may hold no processes because it gives controllers to its children says
+/// EBUSY; a threaded one says EOPNOTSUPP.
+fn is_refused_by_cgroup(error: &Error) -> bool {
+    matches!(error.errno(), Some(libc::EBUSY | libc::EOPNOTSUPP))
+}
+
+/// The namespaces of `init` that are not this process's own; joining one's own user namespace
+/// is an error, and joining the others costs time.
+fn differing_namespaces(init: Pid) -> Result<u64> {
+    let mut flags = 0;
+    for kind in Kind::ALL {
+        let name = kind.proc_name();
+        let own = nix::sys::stat::stat(format!("/proc/self/ns/{name}").as_str());
+        let path = format!("/proc/{init}/ns/{name}");
+        let theirs = nix::sys::stat::stat(path.as_str());
+        match (own, theirs) {
+            (Ok(own), Ok(theirs)) if own.st_ino != theirs.st_ino => flags |= kind.flag(),
+            (Ok(_), Ok(_)) => {}
+            // A kernel without this kind of namespace.
+            (Err(nix::errno::Errno::ENOENT), _) => {}
+            (_, Err(errno)) => {
+                return Err(
+                    Error::syscall("stat", format_args!("{path:?}"), errno as i32)
+                        .within("the container's init"),
+                );
+            }
+            (Err(errno), _) => {
+                return Err(Error::syscall(
+                    "stat",
+                    format_args!("\"/proc/self/ns/{name}\""),
+                    errno as i32,
+                ));
+            }
+        }
+    }
+    Ok(flags)
+}
+
+struct Entry<'a> {
+    container: &'a Container<'a>,
+    process: &'a Process,
+    descriptors: Descriptors,
+    flags: u64,
+    wire: Wire,
+}
+
+impl Entry<'_> {
+    fn run(self, outcome: &Outcome) -> ! {
+        kernel::set_name(c"rt:bridge");
+        let made = self.cross().and_then(|procfs| self.make(&procfs));
+        let program = match made {
+            Ok(program) => program,
+            Err(error) => end(&self.wire, error),
+        };
+        if self.wire.ask(Request::Ready, None).is_err() {
+            kernel::exit_now(1);
+        }
+        let error = payload::set_final_affinity(self.process)
+            .err()
+            .unwrap_or_else(|| payload::execute(&program, outcome));
+        end(&self.wire, error)
+    }
+
+    /// The bridge: joins everything and makes enter, which is who returns.
+    fn cross(&self) -> Result<Procfs> {
+        // Processes of the container see this one as soon as it is in their pid namespace
+        // (CVE-2016-9962).
+        let procfs = Procfs::open()?;
+        if let Some(score) = self.process.oom_score_adj {
+            let when = if self.container.rootless {
+                limits::WhenRefused::Ignore
+            } else {
+                limits::WhenRefused::Fail
+            };
+            limits::write_oom_score_adj(procfs.own(), score, when)?;
+        }
+        let root = if self.flags & Kind::Mount.flag() == 0 {
+            Some(self.open_root()?)
+        } else {
+            None
+        };
+        if let Some(cpus) = &self.process.affinity_initial {
+            schedule::set_affinity(cpus).at(
+                "/process/execCPUAffinity/initial",
+                || "process.execCPUAffinity.initial",
+            )?;
+        }
+        kernel::prctl(libc::PR_SET_DUMPABLE, "PR_SET_DUMPABLE", 0)?;
+        if self.flags != 0 {
+            check(
+                kernel::setns(self.container.pidfd, self.flags),
+                "setns",
+                format_args!(
+                    "pidfd of {}, {}",
+                    self.container.init,
+                    kernel::clone_flags(self.flags)
+                ),
+            )
+            .context(|| "the container's namespaces")?;
+        }
+        match kernel::clone(libc::CLONE_PARENT as u64, None)? {
+            Cloned::Parent { pid, .. } => {
+                let born = Frame::Born {
+                    pid: pid.as_raw(),
+                    in_cgroup: true,
+                };
+                let sent = self.wire.send(&born, None);
+                kernel::exit_now(i32::from(sent.is_err()))
+            }
+            Cloned::Child { .. } => {
+                kernel::set_name(c"rt:enter");
+                self.wire.carry_log()?;
+                if let Some(root) = root {
+                    change_root(&root)?;
+                }
+                // What `self` was is the bridge.
+                procfs.of_this_process()
+            }
+        }
+    }
+
+    /// The root of a container that has no mount namespace of its own.
+    fn open_root(&self) -> Result<OwnedFd> {
+        let path = format!("/proc/{}/root", self.container.init);
+        check(
+            nix::fcntl::open(
+                path.as_str(),
+                OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+                Mode::empty(),
+            ),
+            "open",
+            format_args!("{path:?}"),
+        )
+    }
+
+    fn make(&self, procfs: &Procfs) -> Result<Program> {
+        if self.flags & Kind::User.flag() != 0 {
+            become_root(&super::init::ALL_IDS, &super::init::ALL_IDS)?;
+        }
+        nix::unistd::setsid().map_err(|errno| Error::syscall("setsid", "", errno as i32))?;
+        if let Some(name) = &self.process.keyring {
+            keyring::join_session(name)?;
+        }
+        match &self.process.terminal {
+            Some(settings) => {
+                let root = check(
+                    nix::fcntl::open(
+                        "/",
+                        OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+                        Mode::empty(),
+                    ),
+                    "open",
+                    "\"/\", O_PATH",
+                )?;
+                let pty = terminal::open_pty(
+                    root.as_fd(),
+                    settings.size,
+                    self.process.uid,
+                    self.process.gid,
+                )
+                .at("/process/terminal", || "process.terminal")?;
+                self.wire.ask(Request::Console, Some(pty.master.as_fd()))?;
+                drop(pty.master);
+                terminal::make_controlling(pty.slave)?;
+            }
+            None => payload::adapt_streams(self.process)?,
+        }
+        payload::prepare(self.process, self.descriptors, procfs)
+    }
+}
+
+fn change_root(root: &OwnedFd) -> Result<()> {
+    check(nix::unistd::fchdir(root), "fchdir", root.as_raw_fd())?;
+    check(nix::unistd::chroot("."), "chroot", "\".\"")
+}
+
+impl Entered {
+    fn serve(&mut self, signals: &Signals) -> Result<()> {
+        loop {
+            signals.wait_for(self.wire.as_fd())?;
+            match self.wire.receive()? {
+                Some((Frame::Log(level, line), _)) => crate::log::emit(level, &line),
+                Some((Frame::Failed(error), _)) => return Err(error),
+                Some((Frame::Request(Request::Console), Some(master))) => {
+                    self.console = Some(master);
+                    self.wire.answer(None)?;
+                }
+                Some((Frame::Request(Request::Ready), _)) => return Ok(()),
+                Some((frame, _)) => {
+                    return Err(Error::system(format!("enter asks for {frame:?}")));
+                }
+                None => {
+                    return Err(Error::system(
+                        "enter: it ended before it was ready; the container may have stopped",
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Lets the process go on and waits until it is at execve.
+    pub fn release(&mut self) -> Result<()> {
+        self.wire.answer(None)?;
+        match self.outcome.conclude(&self.wire)? {
+            Conclusion::Started => Ok(()),
+            Conclusion::Refused(errno) => Err(payload::refused(c"", errno)),
+            Conclusion::Lost => Err(Error::system(
+                "enter: it ended before the program started; the container may have stopped",
+            )),
+        }
+    }
+
+    /// Stays until the process has ended; returns its status.
+    pub fn attend(mut self, signals: &Signals) -> Result<u8> {
+        let terminal = foreground::terminal(self.console.take())?;
+        let status = foreground::attend(self.pid, &self.pidfd, signals, terminal);
+        self.kept = status.is_ok();
+        status
+    }
+
+    /// Leaves the process alone from now on.
+    pub fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        if !self.kept {
+            let _ = kernel::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
+            let _ = kernel::wait(self.pidfd.as_fd());
+        }
+    }
+}

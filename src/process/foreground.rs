@@ -1,0 +1,162 @@
+//! The foreground: `rt run` and `rt exec` while the payload runs.
+//!
+//! Hands every signal on, carries the terminal's bytes, reaps, and returns the payload's
+//! status. No signal handler runs anywhere: all signals are blocked from before the first
+//! side effect, and read from a descriptor.
+//!
+//! Runs in: parent.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::SigSet;
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use crate::error::{Error, Result};
+use crate::sys::{check, process as kernel};
+use crate::terminal::Foreground as Terminal;
+
+/// The signals of this process, blocked and to be read.
+pub struct Signals {
+    source: SignalFd,
+}
+
+impl Signals {
+    /// Blocks all signals from now on.
+    pub fn block() -> Result<Signals> {
+        let all = SigSet::all();
+        check(all.thread_block(), "rt_sigprocmask", "SIG_BLOCK, ~[]")?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        Ok(Signals {
+            source: check(SignalFd::with_flags(&all, flags), "signalfd4", "~[]")?,
+        })
+    }
+
+    /// Waits until `fd` can be read. A signal that asks this process to end is an error, so
+    /// that what was made is undone on the way out.
+    pub fn wait_for(&self, fd: BorrowedFd<'_>) -> Result<()> {
+        loop {
+            let mut fds = [
+                PollFd::new(fd, PollFlags::POLLIN),
+                PollFd::new(self.source.as_fd(), PollFlags::POLLIN),
+            ];
+            poll_forever(&mut fds)?;
+            if fds[1].revents().is_some_and(|r| !r.is_empty())
+                && let Some(signal) = self.next()?
+                && matches!(
+                    signal,
+                    libc::SIGHUP | libc::SIGINT | libc::SIGQUIT | libc::SIGTERM
+                )
+            {
+                return Err(Error::system(format!(
+                    "interrupted by {}",
+                    kernel::signal_name(signal)
+                )));
+            }
+            if fds[0].revents().is_some_and(|r| !r.is_empty()) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The next signal that has come, if any.
+    fn next(&self) -> Result<Option<i32>> {
+        match self.source.read_signal() {
+            Ok(Some(info)) => Ok(Some(info.ssi_signo as i32)),
+            Ok(None) | Err(Errno::EINTR) => Ok(None),
+            Err(errno) => Err(Error::syscall("read", "signalfd", errno as i32)),
+        }
+    }
+}
+
+/// Stays until the process behind `pidfd` has ended, and returns its exit status, or 128 plus
+/// the number of the signal that ended it.
+pub fn attend(
+    pid: Pid,
+    pidfd: &OwnedFd,
+    signals: &Signals,
+    mut terminal: Option<Terminal>,
+) -> Result<u8> {
+    if let Some(terminal) = &mut terminal {
+        terminal.resize()?;
+    }
+    loop {
+        let ready = {
+            let mut fds = vec![PollFd::new(signals.source.as_fd(), PollFlags::POLLIN)];
+            if let Some(terminal) = &terminal {
+                fds.extend(terminal.fds());
+            }
+            poll_forever(&mut fds)?;
+            fds[0].revents().is_some_and(|r| !r.is_empty())
+        };
+        if let Some(terminal) = &mut terminal {
+            terminal.on_ready()?;
+        }
+        if !ready {
+            continue;
+        }
+        while let Some(signal) = signals.next()? {
+            match signal {
+                libc::SIGCHLD => {
+                    if let Some(status) = reap(pid)? {
+                        if let Some(terminal) = terminal {
+                            terminal.finish();
+                        }
+                        return Ok(status);
+                    }
+                }
+                libc::SIGWINCH if terminal.is_some() => {
+                    if let Some(terminal) = &mut terminal {
+                        terminal.resize()?;
+                    }
+                }
+                // Go's runtime sends itself this one; runc passes it over too.
+                libc::SIGURG => {}
+                other => {
+                    let _ = kernel::pidfd_send_signal(pidfd.as_fd(), other);
+                }
+            }
+        }
+    }
+}
+
+/// Reaps every child that has ended; the status of `pid` once it is among them.
+fn reap(pid: Pid) -> Result<Option<u8>> {
+    let mut found = None;
+    loop {
+        match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::Exited(who, code)) if who == pid => found = Some(code as u8),
+            Ok(WaitStatus::Signaled(who, signal, _)) if who == pid => {
+                found = Some(128 + signal as u8);
+            }
+            Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return Ok(found),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Error::syscall("wait4", "-1, WNOHANG", errno as i32)),
+        }
+    }
+}
+
+fn poll_forever(fds: &mut [PollFd<'_>]) -> Result<()> {
+    loop {
+        match poll(fds, PollTimeout::NONE) {
+            Ok(_) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Error::syscall("poll", "", errno as i32)),
+        }
+    }
+}
+
+/// The terminal of `rt run` and `rt exec` without a console socket, with this process's own
+/// terminal in raw mode. The signal that ends a raw terminal is read like any other.
+pub fn terminal(master: Option<OwnedFd>) -> Result<Option<Terminal>> {
+    master.map(Terminal::new).transpose()
+}
+
+/// Adopts orphans of the payload (a container without a pid namespace), so that they are
+/// reaped as long as this process stays.
+pub fn adopt_orphans() -> Result<()> {
+    kernel::prctl(libc::PR_SET_CHILD_SUBREAPER, "PR_SET_CHILD_SUBREAPER", 1)
+}

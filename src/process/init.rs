@@ -1,0 +1,251 @@
+//! init: the process that becomes the payload. Makes everything inside the container.
+//!
+//! Runs in: init; before pivot with the host's file system in view, after it with the
+//! container's; until `payload::prepare` with all capabilities in the container's user
+//! namespace.
+
+use std::convert::Infallible;
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use nix::unistd::{Gid, Uid};
+
+use crate::error::{Context, Error, Result};
+use crate::plan::Plan;
+use crate::plan::cgroup::Placement;
+use crate::plan::namespaces::{IdRange, Kind};
+use crate::rootfs::{self, Prepared};
+use crate::security::{keyring, limits};
+use crate::state::{Identity, Record, Report, Status};
+use crate::sys::process as kernel;
+use crate::{hooks, terminal};
+
+use super::gate::{Gate, Outcome};
+use super::join::{self, Pending};
+use super::kernel as values;
+use super::payload::{self, Program};
+use super::procfs::Procfs;
+use super::spawn::Birth;
+use super::wire::{Frame, Request, Wire};
+
+/// What init takes over from its parent's memory.
+pub struct Init<'a> {
+    pub plan: &'a Plan,
+    /// For the state that hooks read.
+    pub record: &'a Record,
+    pub outcome: &'a Outcome,
+    /// Where `rt start` comes to; without one the parent itself says go.
+    pub gate: Option<&'a Gate>,
+    /// Whether the container has a cgroup of its own, which init has to be in.
+    pub has_cgroup: bool,
+    /// Whether sources of bind mounts are opened by the parent, which can reach more.
+    pub mounts_by_parent: bool,
+}
+
+/// Becomes the payload, or tells the other side why not and ends.
+pub fn run(init: &Init<'_>, birth: Birth) -> Infallible {
+    kernel::set_name(c"rt:init");
+    let Birth {
+        wire,
+        pending,
+        in_cgroup,
+    } = birth;
+    let made = wire.carry_log().and_then(|()| {
+        let procfs = Procfs::open()?;
+        init.enter_namespaces(&wire, &procfs, pending, in_cgroup)?;
+        init.make_container(&wire, &procfs)
+    });
+    let program = match made {
+        Ok(program) => program,
+        Err(error) => end(&wire, error),
+    };
+    if wire.ask(Request::Ready, None).is_err() {
+        kernel::exit_now(1);
+    }
+    let starter = match init.gate {
+        Some(gate) => {
+            drop(wire);
+            gate.wait(init.outcome)
+        }
+        None => wire.await_answer().map(|_| wire).map_err(Error::from),
+    };
+    let Ok(starter) = starter else {
+        kernel::exit_now(1);
+    };
+    let error = match init.run_hooks_in_container(&init.plan.hooks.start_container, Status::Created)
+    {
+        Ok(()) => payload::execute(&program, init.outcome),
+        Err(error) => error,
+    };
+    end(&starter, error)
+}
+
+/// Says why there will be no payload, as the last word of this process.
+pub fn end(wire: &Wire, error: Error) -> ! {
+    let _ = wire.send(&Frame::Failed(error), None);
+    kernel::exit_now(1)
+}
+
+impl Init<'_> {
+    fn enter_namespaces(
+        &self,
+        wire: &Wire,
+        procfs: &Procfs,
+        pending: Vec<Pending>,
+        in_cgroup: bool,
+    ) -> Result<()> {
+        let namespaces = &self.plan.namespaces;
+        if let Some(maps) = &namespaces.id_maps {
+            wire.ask(Request::MapIds, None)?;
+            become_root(&maps.uids, &maps.gids)?;
+        } else {
+            // With a new user namespace the parent does this: only it has the right.
+            if let Some(score) = self.plan.process.oom_score_adj {
+                limits::write_oom_score_adj(procfs.own(), score, self.when_refused())?;
+            }
+            if namespaces.is_private(Kind::User) {
+                become_root(&ALL_IDS, &ALL_IDS)?;
+            }
+        }
+        join::rest(pending)?;
+        if self.has_cgroup && !in_cgroup {
+            wire.ask(Request::EnterCgroup, None)?;
+            if namespaces.is_new(Kind::Cgroup) {
+                kernel::unshare(Kind::Cgroup.flag())?;
+            }
+        }
+        values::enter_time_namespace(namespaces, procfs)?;
+        // From here on nobody in the container may look into this process by ptrace or /proc
+        // (CVE-2016-9962). Not before: newuidmap reads /proc/PID.
+        kernel::prctl(libc::PR_SET_DUMPABLE, "PR_SET_DUMPABLE", 0)?;
+        nix::unistd::setsid().map_err(|errno| Error::syscall("setsid", "", errno as i32))?;
+        if let Some(name) = &self.plan.process.keyring {
+            keyring::make_session(name, keyring::Searcher::Other)?;
+        }
+        values::bring_loopback_up(namespaces)
+    }
+
+    /// Everything that the container's file system and the payload need, up to Ready.
+    fn make_container(&self, wire: &Wire, procfs: &Procfs) -> Result<Program> {
+        let plan = self.plan;
+        let ask = |index| {
+            wire.ask(Request::MountFd(index), None)?
+                .ok_or_else(|| Error::system("the parent sent no mount"))
+        };
+        let prepared = rootfs::prepare(&plan.rootfs, &self.rootfs_context(&ask))?;
+        if !(plan.hooks.prestart.is_empty() && plan.hooks.create_runtime.is_empty()) {
+            wire.ask(Request::RunHooks, None)?;
+        }
+        self.run_hooks_in_container(&plan.hooks.create_container, Status::Creating)?;
+        let console = self.make_console(wire, &prepared)?;
+        rootfs::enter(&prepared, &plan.rootfs)?;
+        values::set_names(plan)?;
+        values::write_sysctls(plan, procfs)?;
+        rootfs::finish(prepared, &plan.rootfs)?;
+        match console {
+            Some(slave) => terminal::make_controlling(slave)?,
+            None => payload::adapt_streams(&plan.process)?,
+        }
+        payload::prepare(&plan.process, plan.descriptors, procfs)
+    }
+
+    fn make_console(
+        &self,
+        wire: &Wire,
+        prepared: &Prepared,
+    ) -> Result<Option<std::os::fd::OwnedFd>> {
+        let Some(settings) = &self.plan.process.terminal else {
+            return Ok(None);
+        };
+        let pty = terminal::open_pty(
+            prepared.root().as_fd(),
+            settings.size,
+            self.plan.process.uid,
+            self.plan.process.gid,
+        )
+        .at("/process/terminal", || "process.terminal")?;
+        rootfs::bind_console(prepared, pty.slave.as_fd())?;
+        wire.ask(Request::Console, Some(pty.master.as_fd()))?;
+        Ok(Some(pty.slave))
+    }
+
+    fn rootfs_context<'a>(
+        &'a self,
+        ask: &'a dyn Fn(usize) -> Result<std::os::fd::OwnedFd>,
+    ) -> rootfs::Context<'a> {
+        let placement = match &self.plan.cgroup.placement {
+            Placement::Path { mount, path } if self.has_cgroup => Some((mount.as_path(), path)),
+            _ => None,
+        };
+        rootfs::Context {
+            namespaces: &self.plan.namespaces,
+            in_user_namespace: self.plan.namespaces.is_private(Kind::User) || self.plan.rootless,
+            cgroup_mount: placement.map(|(mount, _)| mount),
+            own_cgroup: placement.map(|(mount, path)| mount.join(path)),
+            ask_parent: self.mounts_by_parent.then_some(ask),
+        }
+    }
+
+    /// createContainer and startContainer: in the container's namespaces, so the pid that the
+    /// state names is the one in here, as runc has it.
+    fn run_hooks_in_container(
+        &self,
+        list: &[crate::plan::hooks::Hook],
+        status: Status,
+    ) -> Result<()> {
+        if list.is_empty() {
+            return Ok(());
+        }
+        let mut record = self.record.clone();
+        record.init = Some(Identity {
+            pid: nix::unistd::getpid().as_raw(),
+            start_time: 0,
+        });
+        let state = serde_json::to_vec(&Report::for_hook(&record, status))
+            .map_err(|e| Error::system(format!("the state for hooks: {e}")))?;
+        hooks::run(list, &state)
+    }
+
+    fn when_refused(&self) -> limits::WhenRefused {
+        if self.record.rootless {
+            limits::WhenRefused::Ignore
+        } else {
+            limits::WhenRefused::Fail
+        }
+    }
+}
+
+pub const ALL_IDS: [IdRange; 1] = [IdRange {
+    inside: 0,
+    outside: 0,
+    count: u32::MAX,
+}];
+
+/// Takes id 0 of the user namespace, or the first one that its map has: what is made from now
+/// on has an owner inside.
+pub fn become_root(uids: &[IdRange], gids: &[IdRange]) -> Result<()> {
+    let first = |ranges: &[IdRange]| {
+        if ranges.iter().any(|r| r.contains_inside(0)) {
+            0
+        } else {
+            ranges.first().map_or(0, |r| r.inside)
+        }
+    };
+    let gid = Gid::from_raw(first(gids));
+    match nix::unistd::setresgid(gid, gid, gid) {
+        // A namespace that was joined may lack the id: then this process stays as it is.
+        Ok(()) | Err(Errno::EINVAL) => {}
+        Err(errno) => {
+            return Err(Error::syscall("setresgid", gid, errno as i32)
+                .within("the container's user namespace"));
+        }
+    }
+    let uid = Uid::from_raw(first(uids));
+    match nix::unistd::setresuid(uid, uid, uid) {
+        Ok(()) | Err(Errno::EINVAL) => Ok(()),
+        Err(errno) => {
+            Err(Error::syscall("setresuid", uid, errno as i32)
+                .within("the container's user namespace"))
+        }
+    }
+}

@@ -1,0 +1,356 @@
+//! The parent: `rt create` and `rt run` up to the moment when the payload runs.
+//!
+//! Makes what lies outside of the container (cgroup, gate, id maps), answers init's requests,
+//! and is the only one who writes the state. Whatever it holds undoes itself unless kept, so
+//! a failure at any step leaves nothing.
+//!
+//! Runs in: parent, with the caller's rights.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::sys::wait::WaitStatus;
+use nix::unistd::Pid;
+
+use crate::cgroup;
+use crate::error::{Context, Error, Kind, Result};
+use crate::hooks;
+use crate::log;
+use crate::plan::cgroup::Placement;
+use crate::plan::namespaces::Kind as Namespace;
+use crate::plan::rootfs::Source;
+use crate::plan::{HostPath, Plan};
+use crate::state::{CgroupRecord, Identity, Manager, Phase, Record, Report, Slot, Status};
+use crate::sys::process as kernel;
+use crate::sys::{mount, socket};
+
+use super::foreground::{self, Signals};
+use super::gate::{Conclusion, Gate, Outcome};
+use super::init::{self, Init};
+use super::spawn::{self, Spawned};
+use super::wire::{Frame, Order, Request, Wire};
+use super::{idmap, payload};
+
+/// Who lets the payload go once all is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// `rt start`, at the gate.
+    AtTheGate,
+    /// This process.
+    ByParent,
+}
+
+/// What the caller wants of the outside.
+pub struct Wishes<'a> {
+    pub release: Release,
+    /// The bytes of config.json, kept for exec and delete.
+    pub config: &'a [u8],
+    /// Where the terminal's master is to be sent.
+    pub console_socket: Option<HostPath>,
+}
+
+/// A container whose init is ready. Dropped, it is killed and undone.
+pub struct Child {
+    pub pid: Pid,
+    pub pidfd: OwnedFd,
+    /// The terminal's master, where no console socket took it.
+    pub console: Option<OwnedFd>,
+    pub record: Record,
+    wire: Wire,
+    outcome: Outcome,
+    cgroup: Option<cgroup::Guard>,
+    kept: bool,
+}
+
+/// Makes the container up to the point where only execve is left.
+///
+/// Errors undo everything; the state directory is the caller's `slot`.
+pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) -> Result<Child> {
+    let mut record = new_record(plan);
+    let gate = match wishes.release {
+        Release::AtTheGate => Some(Gate::make(slot.dir())?),
+        Release::ByParent => None,
+    };
+    let outcome = Outcome::new()?;
+    slot.save_config(wishes.config)?;
+    slot.save(&record)?;
+    let mut cgroup = cgroup::create(&plan.cgroup, privilege(plan))?;
+    let mounts_by_parent = opens_mounts(plan);
+    let spawned = {
+        let init = Init {
+            plan,
+            record: &record,
+            outcome: &outcome,
+            gate: gate.as_ref(),
+            has_cgroup: cgroup.is_some(),
+            mounts_by_parent,
+        };
+        let directory = cgroup.as_ref().map(cgroup::Guard::fd);
+        spawn::spawn(&plan.namespaces, directory, |birth| init::run(&init, birth))
+    };
+    let Spawned { pid, pidfd, wire } = match spawned {
+        Ok(spawned) => spawned,
+        Err(error) => return Err(explain_clone(error, plan)),
+    };
+    if cgroup.is_none() {
+        record.cgroup = None;
+    }
+    record.init = Identity::of(pid)?;
+    let mut child = Child {
+        pid,
+        pidfd,
+        console: None,
+        record,
+        wire,
+        outcome,
+        cgroup: cgroup.take(),
+        kept: false,
+    };
+    child.serve(plan, slot, wishes, signals)?;
+    Ok(child)
+}
+
+fn privilege(plan: &Plan) -> cgroup::Privilege {
+    if plan.rootless {
+        cgroup::Privilege::Rootless
+    } else {
+        cgroup::Privilege::Host
+    }
+}
+
+fn new_record(plan: &Plan) -> Record {
+    let mut record = Record::new(
+        &plan.id,
+        plan.bundle.as_path().to_owned(),
+        plan.rootfs.root.as_path().to_owned(),
+    );
+    record.annotations = plan.annotations.clone();
+    record.private_pid_namespace = plan.namespaces.is_new(Namespace::Pid);
+    record.rootless = plan.rootless;
+    if let Placement::Path { mount, path } = &plan.cgroup.placement {
+        record.cgroup = Some(CgroupRecord {
+            mount: mount.as_path().to_owned(),
+            path: path.clone(),
+            manager: Manager::Cgroupfs,
+        });
+    }
+    record
+}
+
+/// With a new user namespace made by somebody who has CAP_SYS_ADMIN outside of it, sources of
+/// bind mounts may lie where the mapped ids cannot go. An ordinary user's parent has no right
+/// to clone a mount either, so then init opens them itself.
+fn opens_mounts(plan: &Plan) -> bool {
+    plan.namespaces.is_new(Namespace::User)
+        && plan.namespaces.is_new(Namespace::Mount)
+        && crate::sys::capability::get()
+            .is_ok_and(|sets| sets.effective & (1 << crate::host::CAP_SYS_ADMIN) != 0)
+}
+
+fn explain_clone(error: Error, plan: &Plan) -> Error {
+    let error = error.within("linux.namespaces");
+    match error.errno() {
+        Some(libc::EPERM) if !plan.namespaces.is_private(Namespace::User) => error.with_hint(
+            "without CAP_SYS_ADMIN new namespaces need a user namespace: add {\"type\": \"user\"} to linux.namespaces, or start from `rt spec --rootless`",
+        ),
+        Some(libc::EPERM) => error.with_hint(
+            "this host does not let the caller make a user namespace: see kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns, and the seccomp profile of an outer container",
+        ),
+        Some(libc::ENOSPC | libc::EUSERS) => error.with_hint(
+            "a limit of /proc/sys/user/max_*_namespaces is reached, or namespaces are nested more than 32 deep",
+        ),
+        _ => error,
+    }
+}
+
+impl Child {
+    /// Answers init until it is ready.
+    fn serve(
+        &mut self,
+        plan: &Plan,
+        slot: &Slot,
+        wishes: &Wishes<'_>,
+        signals: &Signals,
+    ) -> Result<()> {
+        let mut order = Order::default();
+        loop {
+            signals.wait_for(self.wire.as_fd())?;
+            match self.wire.receive()? {
+                Some((Frame::Log(level, line), _)) => log::emit(level, &line),
+                Some((Frame::Failed(error), _)) => return Err(error.within("init")),
+                Some((Frame::Request(request), fd)) => {
+                    order.admit(request)?;
+                    let answer = self.carry_out(request, fd, plan, slot, wishes)?;
+                    self.wire.answer(answer.as_ref().map(AsFd::as_fd))?;
+                    if request == Request::Ready {
+                        return Ok(());
+                    }
+                }
+                Some((Frame::Born { .. }, _)) => {
+                    return Err(Error::system("init says what only the bridge may say"));
+                }
+                None => return Err(self.post_mortem("before it was ready")),
+            }
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        request: Request,
+        fd: Option<OwnedFd>,
+        plan: &Plan,
+        slot: &Slot,
+        wishes: &Wishes<'_>,
+    ) -> Result<Option<OwnedFd>> {
+        match request {
+            Request::MapIds => {
+                if let Some(score) = plan.process.oom_score_adj {
+                    write_oom_score_adj(self.pid, score, plan.rootless)?;
+                }
+                if let Some(maps) = &plan.namespaces.id_maps {
+                    idmap::write_maps(self.pid, maps)?;
+                }
+            }
+            Request::EnterCgroup => {
+                if let Some(cgroup) = &self.cgroup {
+                    cgroup.handle().attach(self.pid)?;
+                }
+            }
+            Request::MountFd(index) => return open_source(plan, index).map(Some),
+            Request::RunHooks => {
+                // Hooks may look at the state, and kill the runtime: what is undone after
+                // that has to be found.
+                slot.save(&self.record)?;
+                let state = hook_state(&self.record, Status::Creating)?;
+                hooks::run(&plan.hooks.prestart, &state)?;
+                hooks::run(&plan.hooks.create_runtime, &state)?;
+            }
+            Request::Console => {
+                let master = fd.ok_or_else(|| Error::system("init sent no terminal"))?;
+                match &wishes.console_socket {
+                    Some(path) => {
+                        crate::terminal::send_to_console_socket(path.as_path(), master.as_fd())
+                            .context(|| "--console-socket")?
+                    }
+                    None => self.console = Some(master),
+                }
+            }
+            Request::NotifyFd => return Err(Error::system("no seccomp listener was planned")),
+            Request::Ready => {
+                self.record.phase = Phase::Created;
+                slot.save(&self.record)?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Leaves the container alone from now on.
+    pub fn keep(mut self) {
+        if let Some(cgroup) = self.cgroup.take() {
+            cgroup.keep();
+        }
+        self.kept = true;
+    }
+
+    /// `rt run`: stays until the payload has ended; returns its status.
+    pub fn attend(mut self, signals: &Signals) -> Result<u8> {
+        let terminal = foreground::terminal(self.console.take())?;
+        let status = foreground::attend(self.pid, &self.pidfd, signals, terminal);
+        if let Some(cgroup) = self.cgroup.take() {
+            cgroup.keep();
+        }
+        self.kept = status.is_ok();
+        status
+    }
+
+    /// `rt run`: lets the payload go and waits until it is at execve.
+    pub fn release(&mut self) -> Result<()> {
+        self.wire.answer(None)?;
+        let conclusion = self.outcome.conclude(&self.wire)?;
+        judge(conclusion, || {
+            self.post_mortem("before the program started")
+        })
+    }
+
+    /// Why init is gone without a word.
+    fn post_mortem(&mut self, when: &str) -> Error {
+        let _ = kernel::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
+        let ended = match kernel::wait(self.pidfd.as_fd()) {
+            Ok(WaitStatus::Exited(_, status)) => format!("with exit status {status}"),
+            Ok(WaitStatus::Signaled(_, signal, _)) => format!("by {}", signal.as_str()),
+            Ok(status) => format!("as {status:?}"),
+            Err(error) => return error.within(format!("init: it ended {when}")),
+        };
+        let error = Error::system(format!("init: it ended {when}, {ended}"));
+        match self.cgroup.as_ref().map(|c| c.handle().oom_kills()) {
+            Some(Ok(Some(1..))) => error.with_hint(
+                "the kernel killed it for want of memory: linux.resources.memory.limit is too low for a start",
+            ),
+            _ => error,
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        let _ = kernel::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
+        let _ = kernel::wait(self.pidfd.as_fd());
+    }
+}
+
+/// Turns the end of a start into a result.
+pub fn judge(conclusion: Conclusion, lost: impl FnOnce() -> Error) -> Result<()> {
+    match conclusion {
+        Conclusion::Started => Ok(()),
+        Conclusion::Refused(errno) => Err(payload::refused(c"", errno)),
+        Conclusion::Lost => Err(lost()),
+    }
+}
+
+/// The state on a hook's standard input.
+pub fn hook_state(record: &Record, status: Status) -> Result<Vec<u8>> {
+    serde_json::to_vec(&Report::for_hook(record, status))
+        .map_err(|e| Error::system(format!("the state for hooks: {e}")))
+}
+
+fn write_oom_score_adj(pid: Pid, score: i32, rootless: bool) -> Result<()> {
+    let directory = std::fs::File::open(format!("/proc/{pid}"))
+        .map_err(|e| Error::io("open", format!("/proc/{pid}"), &e))?;
+    let when = if rootless {
+        crate::security::limits::WhenRefused::Ignore
+    } else {
+        crate::security::limits::WhenRefused::Fail
+    };
+    crate::security::limits::write_oom_score_adj(directory.as_fd(), score, when)
+}
+
+/// The source of a bind mount as a detached mount.
+fn open_source(plan: &Plan, index: usize) -> Result<OwnedFd> {
+    let Some(planned) = plan.rootfs.mounts.get(index) else {
+        return Err(Error::system(format!("init asks for mount {index}")));
+    };
+    let Source::Bind {
+        path, recursive, ..
+    } = &planned.source
+    else {
+        return Err(Error::system(format!(
+            "init asks for mount {index}, which has no source"
+        )));
+    };
+    let depth = if *recursive { libc::AT_RECURSIVE } else { 0 };
+    mount::open_tree(mount::Place::Host(path.as_path()), depth)
+}
+
+/// `rt start`: opens the gate and returns once the program runs.
+pub fn open_gate(state_directory: std::os::fd::BorrowedFd<'_>) -> Result<()> {
+    let (wire, outcome) = super::gate::open(state_directory)?;
+    let conclusion = outcome.conclude(&wire)?;
+    judge(conclusion, || {
+        Error::new(
+            Kind::System,
+            "init: it ended before the program started; the container's cgroup or the kernel's log may say why",
+        )
+    })
+}

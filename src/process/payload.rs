@@ -1,0 +1,288 @@
+//! The last part of a start, which init and enter share: this process becomes the payload.
+//!
+//! Two halves around the gate. [`prepare`] does all that can fail and needs no start: limits,
+//! ids, capabilities, the working directory, the search for the program. [`execute`] is what
+//! remains: signals, descriptors, the seccomp program, execve.
+//!
+//! Runs in: init after pivot, enter; at first with all capabilities in the container's user
+//! namespace, at last with those of config.json.
+
+use std::ffi::{CStr, CString};
+use std::io::{BufRead, BufReader};
+use std::os::unix::ffi::OsStrExt;
+
+use nix::errno::Errno;
+use nix::sys::stat::Mode;
+use nix::unistd::AccessFlags;
+
+use crate::error::{Context, Error, Kind, Result, strerror};
+use crate::plan::Descriptors;
+use crate::plan::process::Process;
+use crate::security;
+use crate::sys::process as kernel;
+use crate::sys::{check, schedule};
+use crate::terminal;
+
+use super::gate::Outcome;
+use super::procfs::Procfs;
+
+/// What execve(2) is going to be given.
+pub struct Program {
+    path: CString,
+    args: Vec<CString>,
+    env: Vec<CString>,
+    descriptors: Descriptors,
+}
+
+/// For a payload without a terminal: makes the three streams usable for its user, and swaps
+/// the host's /dev/null for the container's. Before the ids change.
+pub fn adapt_streams(process: &Process) -> Result<()> {
+    terminal::reopen_dev_null()?;
+    terminal::fix_stdio_ownership(process.uid, process.gid)
+}
+
+/// Turns this process into the payload's, up to but without execve.
+pub fn prepare(process: &Process, descriptors: Descriptors, procfs: &Procfs) -> Result<Program> {
+    security::limits::set_rlimits(&process.rlimits)?;
+    security::scheduling::apply(process)?;
+    security::label_next_program(process, procfs.own())?;
+    make_working_directory(&process.cwd)?;
+    // As root first, for a folder that the payload may be in but not enter; then again as the
+    // payload, for one that only it can enter (a home on NFS or FUSE).
+    let entered_as_root = nix::unistd::chdir(process.cwd.as_c_str());
+    if process.no_new_privileges {
+        kernel::prctl(libc::PR_SET_NO_NEW_PRIVS, "PR_SET_NO_NEW_PRIVS", 1)
+            .at("/process/noNewPrivileges", || "process.noNewPrivileges")?;
+    }
+    security::capabilities::set_ids_and_capabilities(process)?;
+    nix::sys::stat::umask(Mode::from_bits_truncate(process.umask));
+    if entered_as_root.is_err() {
+        enter_working_directory(&process.cwd)?;
+    }
+    check_working_directory(&process.cwd)?;
+    let env = environment(process);
+    let path = find_program(&process.args[0], &env)?;
+    keep_descriptors(descriptors)?;
+    Ok(Program {
+        path,
+        args: process.args.clone(),
+        env,
+        descriptors,
+    })
+}
+
+/// Becomes the payload. Returns only why it could not.
+pub fn execute(program: &Program, outcome: &Outcome) -> Error {
+    kernel::reset_signals();
+    if let Err(error) =
+        kernel::close_from(program.descriptors.first_closed(), kernel::Close::OnExec)
+    {
+        return error;
+    }
+    outcome.at_execve();
+    let errno = kernel::execve(&program.path, &program.args, &program.env);
+    outcome.refused(errno as i32);
+    refused(&program.path, errno as i32)
+}
+
+/// Why execve(2) did not take the program.
+pub fn refused(path: &CStr, errno: i32) -> Error {
+    let shown = path.to_string_lossy();
+    let error = Error::syscall("execve", format_args!("{shown:?}"), errno)
+        .with_kind(Kind::Program)
+        .within(format!("exec: {shown:?}"));
+    match errno {
+        libc::ENOEXEC => error.with_hint(
+            "the file is no program for this machine: a script needs a first line #!/path/to/interpreter, and a binary has to be for this architecture",
+        ),
+        libc::ENOENT => error.with_hint(
+            "the file is there, so what is missing is its interpreter: the one in its first line, or the dynamic loader of another libc",
+        ),
+        _ => error,
+    }
+}
+
+fn make_working_directory(cwd: &CStr) -> Result<()> {
+    match nix::unistd::access(cwd, AccessFlags::F_OK) {
+        Err(Errno::ENOENT) => {}
+        _ => return Ok(()),
+    }
+    let path = std::path::Path::new(std::ffi::OsStr::from_bytes(cwd.to_bytes()));
+    let before = nix::sys::stat::umask(Mode::empty());
+    let made =
+        std::os::unix::fs::DirBuilderExt::mode(std::fs::DirBuilder::new().recursive(true), 0o755)
+            .create(path);
+    nix::sys::stat::umask(before);
+    made.map_err(|e| Error::io("mkdir", path, &e))
+        .at("/process/cwd", || "process.cwd")
+}
+
+fn enter_working_directory(cwd: &CStr) -> Result<()> {
+    check(
+        nix::unistd::chdir(cwd),
+        "chdir",
+        format_args!("{:?}", cwd.to_string_lossy()),
+    )
+    .at("/process/cwd", || "process.cwd")
+}
+
+/// CVE-2024-21626: a working directory that was reached through a leaked descriptor lies
+/// outside of the root, and then getcwd(2) gives no absolute path.
+fn check_working_directory(cwd: &CStr) -> Result<()> {
+    let outside = match nix::unistd::getcwd() {
+        Ok(path) => !path.is_absolute(),
+        Err(Errno::ENOENT) => true,
+        Err(errno) => {
+            return Err(Error::syscall("getcwd", "", errno as i32))
+                .at("/process/cwd", || "process.cwd");
+        }
+    };
+    if outside {
+        return Err(Error::invalid(format!(
+            "process.cwd: {:?} lies outside of the container's root",
+            cwd.to_string_lossy()
+        ))
+        .with_pointer("/process/cwd"));
+    }
+    Ok(())
+}
+
+fn environment(process: &Process) -> Vec<CString> {
+    let mut env = process.env.clone();
+    if process.home_missing {
+        let home = home_of(process.uid).unwrap_or_else(|| "/".to_owned());
+        env.extend(CString::new(format!("HOME={home}")));
+    }
+    env
+}
+
+/// The home directory of `uid` in the container's /etc/passwd. Only a field of digits is an
+/// id, so that no name can pass for one (CVE-2016-3697).
+fn home_of(uid: u32) -> Option<String> {
+    let file = std::fs::File::open("/etc/passwd").ok()?;
+    // A passwd of a hostile image may be a device or endless.
+    if !file.metadata().ok()?.is_file() {
+        return None;
+    }
+    let lines = BufReader::new(std::io::Read::take(file, 10 << 20)).lines();
+    for line in lines.map_while(std::result::Result::ok) {
+        let mut fields = line.split(':');
+        if let (Some(id), Some(home)) = (fields.nth(2), fields.nth(2))
+            && id.bytes().all(|b| b.is_ascii_digit())
+            && id.parse() == Ok(uid)
+            && !home.is_empty()
+        {
+            return Some(home.to_owned());
+        }
+    }
+    None
+}
+
+/// Finds `name` as execvp(3) would, by the payload's own PATH and rights. The texts are those
+/// that engines match (podman, docker: 127 for a missing program, 126 for one that cannot be
+/// executed).
+fn find_program(name: &CStr, env: &[CString]) -> Result<CString> {
+    let shown = name.to_string_lossy().into_owned();
+    if name.to_bytes().contains(&b'/') {
+        return match executable(name) {
+            Ok(()) => Ok(name.to_owned()),
+            Err(error) => Err(error.within(format!("exec: {shown:?}"))),
+        };
+    }
+    let path = env
+        .iter()
+        .find_map(|v| v.to_bytes().strip_prefix(b"PATH="))
+        .unwrap_or_default();
+    let mut found_but: Option<Error> = None;
+    if !name.is_empty() {
+        for directory in path.split(|b| *b == b':') {
+            let directory = if directory.is_empty() {
+                b"."
+            } else {
+                directory
+            };
+            let candidate = [directory, b"/", name.to_bytes()].concat();
+            // Both parts come from C strings.
+            let Ok(candidate) = CString::new(candidate) else {
+                continue;
+            };
+            match executable(&candidate) {
+                Ok(()) => return Ok(candidate),
+                Err(e) if e.is(Errno::ENOENT) || e.is(Errno::ENOTDIR) => {}
+                Err(e) => {
+                    found_but.get_or_insert(e);
+                }
+            }
+        }
+    }
+    Err(match found_but {
+        Some(error) => error.within(format!("exec: {shown:?}")),
+        None => Error::new(
+            Kind::Program,
+            format!("exec: {shown:?}: executable file not found in $PATH"),
+        )
+        .with_hint(if path.is_empty() {
+            "process.env sets no PATH: name the program by its full path".to_owned()
+        } else {
+            format!(
+                "PATH inside the container is {}",
+                String::from_utf8_lossy(path)
+            )
+        })
+        .with_pointer("/process/args/0"),
+    })
+}
+
+/// Whether the file at `path` is a regular one that this process may execute.
+fn executable(path: &CStr) -> Result<()> {
+    let shown = path.to_string_lossy();
+    let stat = nix::sys::stat::stat(path).map_err(|errno| {
+        Error::syscall("stat", format_args!("{shown:?}"), errno as i32)
+            .with_kind(Kind::Program)
+            .with_pointer("/process/args/0")
+    })?;
+    if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
+        // The words are crun's and runc's at once: podman looks for the first, docker for the second.
+        return Err(Error::new(
+            Kind::Program,
+            format!(
+                "the path `{shown}` is not a regular file: {}: permission denied",
+                strerror(libc::EPERM)
+            ),
+        )
+        .with_pointer("/process/args/0"));
+    }
+    nix::unistd::eaccess(path, AccessFlags::X_OK).map_err(|errno| {
+        let error = Error::syscall("access", format_args!("{shown:?}, X_OK"), errno as i32)
+            .with_kind(Kind::Program)
+            .with_pointer("/process/args/0");
+        if errno == Errno::EACCES {
+            error.with_hint("the file lacks the execute bit for the container's user, or lies on a mount with noexec")
+        } else {
+            error
+        }
+    })
+}
+
+/// Clears close-on-exec on the descriptors that the payload keeps.
+fn keep_descriptors(descriptors: Descriptors) -> Result<()> {
+    for fd in 3..descriptors.first_closed() {
+        kernel::keep_on_exec(fd as i32).map_err(|errno| {
+            Error::syscall("fcntl", format_args!("{fd}, F_SETFD, 0"), errno as i32).within(format!(
+                "--preserve-fds: file descriptor {fd} was not passed to the runtime"
+            ))
+        })?;
+    }
+    Ok(())
+}
+
+/// The CPUs of process.execCPUAffinity.final, set last.
+pub fn set_final_affinity(process: &Process) -> Result<()> {
+    match &process.affinity_final {
+        Some(cpus) => schedule::set_affinity(cpus).at(
+            "/process/execCPUAffinity/final",
+            || "process.execCPUAffinity.final",
+        ),
+        None => Ok(()),
+    }
+}
