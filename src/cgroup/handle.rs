@@ -38,16 +38,8 @@ impl Handle {
 
     /// Opens the cgroup that a process is in. None where it has ended.
     pub fn of_process(mount: &Path, pid: Pid) -> Result<Option<Handle>> {
-        let file = format!("/proc/{pid}/cgroup");
-        let text = match std::fs::read_to_string(&file) {
-            Ok(text) => text,
-            Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => {
-                return Ok(None);
-            }
-            Err(e) => return Err(Error::io("open", &file, &e)),
-        };
-        match text.lines().find_map(|line| line.strip_prefix("0::/")) {
-            Some(path) => Handle::open(mount, Path::new(path)),
+        match path_of(&format!("/proc/{pid}/cgroup"))? {
+            Some(path) => Handle::open(mount, &path),
             None => Ok(None),
         }
     }
@@ -92,6 +84,24 @@ impl Handle {
             format!("the container's cgroup {:?} {state}", self.directory.path()),
         )
         .with_hint("give the container a linux.cgroupsPath of its own"))
+    }
+
+    /// Refuses a cgroup that a child of this process could not enter. The kernel lets an
+    /// ordinary user move a process only within a tree that is delegated to it: it asks for
+    /// the right to write to `cgroup.procs` of the nearest cgroup above both places
+    /// (cgroups(7), "Cgroups v2 delegation").
+    pub(super) fn check_enterable(&self) -> Result<()> {
+        // Above the root of the cgroup namespace nothing can be looked at.
+        let Some(own) = path_of("/proc/self/cgroup")?.filter(|own| !own.starts_with("..")) else {
+            return Ok(());
+        };
+        let common: PathBuf = own
+            .components()
+            .zip(self.path.components())
+            .take_while(|(own, path)| own == path)
+            .map(|(part, _)| part)
+            .collect();
+        self.mount.check_writable(&common.join("cgroup.procs"))
     }
 
     /// Stops every process in the cgroup and below it, and waits until they stand. Where one
@@ -246,6 +256,19 @@ fn explain_attach(e: Error) -> Error {
         _ => return e,
     };
     e.with_hint(hint)
+}
+
+/// The path in a file such as /proc/self/cgroup, without its leading slash. None where the
+/// process has ended or has no cgroup of version 2.
+fn path_of(file: &str) -> Result<Option<PathBuf>> {
+    match std::fs::read_to_string(file) {
+        Ok(text) => Ok(text
+            .lines()
+            .find_map(|line| line.strip_prefix("0::/"))
+            .map(PathBuf::from)),
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOENT | libc::ESRCH)) => Ok(None),
+        Err(e) => Err(Error::io("open", file, &e)),
+    }
 }
 
 fn has_line(text: &str, line: &str) -> bool {

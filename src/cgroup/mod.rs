@@ -24,7 +24,7 @@ use nix::errno::Errno;
 
 pub use handle::Handle;
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
 use crate::log;
 use crate::plan::cgroup::{Cgroup, DeviceRule, Placement};
 use crate::sys;
@@ -55,31 +55,33 @@ pub struct Guard {
 ///
 /// A directory that is there already is taken if there is no process in it, as runc does.
 pub fn create(cgroup: &Cgroup, privilege: Privilege) -> Result<Option<Guard>> {
-    let (mount, path) = match &cgroup.placement {
-        Placement::Path { mount, path } => (mount.as_path(), path.as_path()),
-        Placement::None { reason } if cgroup.required => return Err(without(reason)),
-        Placement::None { reason } => {
-            log::debug(|| format!("no cgroup: {reason}"));
-            return Ok(None);
-        }
-    };
     let confines = privilege == Privilege::Host
+        && cgroup.placement != Placement::Disabled
         && cgroup
             .devices
             .as_deref()
             .and_then(device_bpf::compile)
             .is_some();
     let required = cgroup.required || confines;
-    let guard = match make(mount, path) {
+    let result = match &cgroup.placement {
+        Placement::Path { mount, path } => make(mount.as_path(), path, privilege),
+        without => Err(Error::unsupported(
+            without.why_none().unwrap_or_default().to_owned(),
+        )),
+    };
+    let guard = match result {
         Ok(guard) => guard,
-        Err(e) if is_missing_right(&e) && !required => {
+        Err(e) if !is_missing(&e) => return Err(e),
+        Err(e) if required => {
+            return Err(e
+                .within("linux.resources needs a cgroup")
+                .with_pointer("/linux/resources")
+                .with_hint(REMEDY));
+        }
+        Err(e) => {
             log::debug(|| format!("no cgroup: {e}"));
             return Ok(None);
         }
-        Err(e) if is_missing_right(&e) => return Err(e.with_hint(
-            "the caller may not make this cgroup: run under a systemd user manager with Delegate=yes, or take out what needs a cgroup from linux.resources",
-        )),
-        Err(e) => return Err(e),
     };
     settings::apply(&guard.handle, &cgroup.settings)?;
     if let Some(rules) = &cgroup.devices {
@@ -88,15 +90,15 @@ pub fn create(cgroup: &Cgroup, privilege: Privilege) -> Result<Option<Guard>> {
     Ok(Some(guard))
 }
 
-fn without(reason: &str) -> Error {
-    Error::unsupported(format!("linux.resources needs a cgroup: {reason}"))
+const REMEDY: &str = "let a cgroup be made, by a cgroup2 mount that is writable and, for a user, a systemd unit with Delegate=yes; or take out what needs one";
+
+/// Whether a cgroup cannot be had at all: no mount of cgroup2, or no right.
+fn is_missing(e: &Error) -> bool {
+    let errno = [Errno::EACCES, Errno::EPERM, Errno::EROFS];
+    e.kind() == Kind::Unsupported || errno.into_iter().any(|errno| e.is(errno))
 }
 
-fn is_missing_right(e: &Error) -> bool {
-    e.is(Errno::EACCES) || e.is(Errno::EPERM) || e.is(Errno::EROFS)
-}
-
-fn make(mount: &Path, path: &Path) -> Result<Guard> {
+fn make(mount: &Path, path: &Path, privilege: Privilege) -> Result<Guard> {
     let mount = Directory::open_mount(mount)?;
     v2::check_beneath(path)?;
     let mut made = Vec::new();
@@ -119,6 +121,9 @@ fn make(mount: &Path, path: &Path) -> Result<Guard> {
     };
     if !guard.is_new() {
         guard.handle.check_unused()?;
+    }
+    if privilege == Privilege::Rootless {
+        guard.handle.check_enterable()?;
     }
     Ok(guard)
 }

@@ -222,6 +222,52 @@ fn without_the_right_to_make_one_a_container_goes_without_unless_it_needs_one() 
 }
 
 #[test]
+fn a_root_container_without_a_cgroup_is_not_silently_free_to_use_any_device() {
+    let mut plan = plan(Path::new("/nonexistent"), Path::new("x"));
+    plan.required = false;
+    plan.devices = Some(Vec::new());
+    plan.placement = Placement::None {
+        reason: "no cgroup2 is mounted".into(),
+    };
+    let e = create(&plan, Privilege::Host).err().unwrap();
+    assert_eq!(
+        e.to_string(),
+        "linux.resources needs a cgroup: no cgroup2 is mounted"
+    );
+    assert!(create(&plan, Privilege::Rootless).unwrap().is_none());
+    plan.placement = Placement::Disabled;
+    assert!(create(&plan, Privilege::Host).unwrap().is_none());
+    plan.required = true;
+    assert!(create(&plan, Privilege::Host).is_err());
+}
+
+#[test]
+fn a_user_goes_without_a_cgroup_that_its_processes_could_not_enter() {
+    with_cgroup2("enter", |mount, name| {
+        let nobody = nix::unistd::Uid::from_raw(65534);
+        let parent = make(mount, &name);
+        nix::unistd::chown(&mount.join(&name), Some(nobody), None).unwrap();
+        let mut plan = plan(mount, &name.join("leaf"));
+        plan.required = false;
+        // The identity that files are looked up with is this thread's alone.
+        nix::unistd::setfsuid(nobody);
+        let unentered = create(&plan, Privilege::Rootless).unwrap().is_none();
+        plan.required = true;
+        let e = create(&plan, Privilege::Rootless).err().unwrap();
+        plan.placement = Placement::Path {
+            mount: HostPath::new(mount),
+            path: "no-right".into(),
+        };
+        plan.required = false;
+        let unmade = create(&plan, Privilege::Rootless).unwrap().is_none();
+        nix::unistd::setfsuid(nix::unistd::Uid::from_raw(0));
+        assert!(unentered && unmade);
+        assert!(e.to_string().contains("faccessat"), "{e}");
+        assert!(parent.handle().directory().children().unwrap().is_empty());
+    });
+}
+
+#[test]
 fn the_device_program_decides_what_may_be_opened() {
     with_cgroup2("devices", |mount, name| {
         let mut plan = plan(mount, &name);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{AtFlags, OFlag};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::CGROUP2_SUPER_MAGIC;
@@ -66,6 +66,14 @@ impl Directory {
             Err(Errno::EEXIST) => Ok(false),
             Err(errno) => Err(failed("mkdir", &self.path.join(relative), errno)),
         }
+    }
+
+    /// Whether this process may write to a file below this directory.
+    pub fn check_writable(&self, relative: &Path) -> Result<()> {
+        check_beneath(relative)?;
+        let access = nix::unistd::AccessFlags::W_OK;
+        nix::unistd::faccessat(&self.fd, relative, access, AtFlags::AT_EACCESS)
+            .map_err(|errno| failed("faccessat", &self.path.join(relative), errno))
     }
 
     /// Removes a directory below this one, if nothing is in it. What is gone already is no

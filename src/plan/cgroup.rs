@@ -36,7 +36,9 @@ pub struct Cgroup {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Placement {
-    /// No cgroup of its own: `--cgroup-manager=disabled`, or no right to make one.
+    /// The caller wants the container in its own cgroup, `--cgroup-manager=disabled`.
+    Disabled,
+    /// There is no place for one.
     None { reason: String },
     /// A directory below the cgroup2 mount.
     Path {
@@ -74,6 +76,17 @@ pub enum RuleKind {
     Block,
 }
 
+impl Placement {
+    /// Why there is no cgroup. None where there is one.
+    pub fn why_none(&self) -> Option<&str> {
+        match self {
+            Placement::Disabled => Some("--cgroup-manager=disabled"),
+            Placement::None { reason } => Some(reason),
+            Placement::Path { .. } => None,
+        }
+    }
+}
+
 impl Cgroup {
     pub fn plan(
         bundle: &Bundle,
@@ -87,7 +100,7 @@ impl Cgroup {
             None => Vec::new(),
         };
         let placement = place(bundle, options, host)?;
-        if let (Placement::None { reason }, Some(first)) = (&placement, settings.first()) {
+        if let (Some(reason), Some(first)) = (placement.why_none(), settings.first()) {
             return Err(Error::unsupported(format!(
                 "{}: a limit needs a cgroup, and there is none: {reason}",
                 crate::bundle::checks::place_in_words(&first.pointer)
@@ -107,13 +120,8 @@ impl Cgroup {
 }
 
 fn place(bundle: &Bundle, options: &CreateOptions, host: &Host) -> Result<Placement> {
-    let none = |reason: &str| {
-        Ok(Placement::None {
-            reason: reason.into(),
-        })
-    };
     match options.cgroup_manager {
-        CgroupManager::Disabled => return none("--cgroup-manager=disabled"),
+        CgroupManager::Disabled => return Ok(Placement::Disabled),
         CgroupManager::Systemd => {
             return Err(Error::unsupported(
                 "--systemd-cgroup: the systemd driver is not there yet",
@@ -123,7 +131,9 @@ fn place(bundle: &Bundle, options: &CreateOptions, host: &Host) -> Result<Placem
         CgroupManager::Cgroupfs => {}
     }
     match &host.cgroup2 {
-        None => none("no cgroup2 is mounted"),
+        None => Ok(Placement::None {
+            reason: "no cgroup2 is mounted".into(),
+        }),
         Some(cgroup2) => {
             let given = bundle
                 .config

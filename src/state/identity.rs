@@ -4,6 +4,8 @@
 //! /proc/PID/stat (proc_pid_stat(5)) has that time, in clock ticks since boot as the reader's
 //! time namespace counts them; `rt` reads it in the namespace of its caller.
 
+use std::fs::File;
+use std::io::Read;
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
@@ -62,8 +64,11 @@ struct Stat {
 
 fn read_stat(pid: Pid) -> Result<Option<Stat>> {
     let path = format!("/proc/{pid}/stat");
-    match std::fs::read(&path) {
-        Ok(bytes) => match parse_stat(&bytes) {
+    // The line is shorter than this, so one call reads it.
+    let mut bytes = Vec::with_capacity(1024);
+    let result = File::open(&path).and_then(|mut file| file.read_to_end(&mut bytes));
+    match result {
+        Ok(_) => match parse_stat(&bytes) {
             Some(stat) => Ok(Some(stat)),
             None => Err(Error::system(format!("{path}: not in the form of proc(5)"))),
         },

@@ -21,6 +21,8 @@ mod identity;
 mod record;
 mod report;
 mod root;
+#[cfg(test)]
+mod tests;
 
 pub use container::{Container, Status};
 pub use identity::Identity;
@@ -55,63 +57,4 @@ pub fn validate_id(id: &str) -> Result<()> {
     Err(Error::invalid(format!(
         "invalid container ID format: {id:?}: {reason}"
     )))
-}
-
-#[cfg(test)]
-mod tests {
-    use std::path::{Path, PathBuf};
-
-    use super::*;
-
-    /// A directory that goes with the test.
-    pub struct Scratch(PathBuf);
-
-    impl Scratch {
-        pub fn new(name: &str) -> Scratch {
-            let path = std::env::temp_dir().join(format!("rt-{name}-{}", std::process::id()));
-            std::fs::create_dir(&path).unwrap();
-            Scratch(path)
-        }
-
-        pub fn path(&self) -> &Path {
-            &self.0
-        }
-
-        pub fn root(&self) -> Root {
-            Root::new(&self.0.join("root")).unwrap()
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
-
-    pub fn record(id: &str) -> Record {
-        Record::new(id, "/bundle".into(), "/bundle/rootfs".into())
-    }
-
-    #[test]
-    fn an_id_is_checked_as_runc_does() {
-        for id in ["web", "a.b", "..a", "a+b_c-d,e", "0", &"x".repeat(255)] {
-            assert!(validate_id(id).is_ok(), "{id}");
-        }
-        for id in [
-            "",
-            ".",
-            "..",
-            "a/b",
-            "/",
-            "a b",
-            "a\n",
-            "ü",
-            "a\0",
-            "a:b",
-            &"x".repeat(256),
-        ] {
-            let e = validate_id(id).unwrap_err().to_string();
-            assert!(e.starts_with("invalid container ID format"), "{e}");
-        }
-    }
 }

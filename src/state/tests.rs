@@ -1,0 +1,210 @@
+//! The state directory, by one and by ten at once.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use super::*;
+use crate::error::Kind;
+
+/// A directory that goes with the test.
+pub struct Scratch(PathBuf);
+
+impl Scratch {
+    pub fn new(name: &str) -> Scratch {
+        let path = std::env::temp_dir().join(format!("rt-{name}-{}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        Scratch(path)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub fn root(&self) -> Root {
+        Root::new(&self.0.join("root")).unwrap()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+pub fn record(id: &str) -> Record {
+    Record::new(id, "/bundle".into(), "/bundle/rootfs".into())
+}
+
+#[test]
+fn an_id_is_checked_as_runc_does() {
+    for id in ["web", "a.b", "..a", "a+b_c-d,e", "0", &"x".repeat(255)] {
+        assert!(validate_id(id).is_ok(), "{id}");
+    }
+    for id in [
+        "",
+        ".",
+        "..",
+        "a/b",
+        "/",
+        "a b",
+        "a\n",
+        "ü",
+        "a\0",
+        "a:b",
+        &"x".repeat(256),
+    ] {
+        let e = validate_id(id).unwrap_err().to_string();
+        assert!(e.starts_with("invalid container ID format"), "{e}");
+    }
+}
+
+const LONG: Duration = Duration::from_secs(20);
+
+#[test]
+fn a_slot_goes_unless_it_is_kept() {
+    let scratch = Scratch::new("slot");
+    let root = scratch.root();
+    let slot = root.reserve("a").unwrap();
+    slot.save(&record("a")).unwrap();
+    assert_eq!(root.list().unwrap().len(), 1);
+    drop(slot);
+    assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 0);
+    let e = root.open("a").err().unwrap();
+    assert_eq!(e.kind(), Kind::NoSuchContainer);
+    assert_eq!(e.to_string(), r#"container "a" does not exist"#);
+}
+
+#[test]
+fn directories_are_their_owners_alone() {
+    let scratch = Scratch::new("modes");
+    let mut root = Root::new(&scratch.path().join("x/y/root")).unwrap();
+    root.runtime_dir = Some(scratch.path().into());
+    root.reserve("a").unwrap().keep();
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode(root.path()), 0o1700);
+    assert_eq!(mode(&root.path().join("a")), 0o700);
+}
+
+#[test]
+fn the_root_directory_is_refused_by_any_name() {
+    for path in ["/", "/tmp/..", "/proc/self/root"] {
+        let e = Root::new(Path::new(path))
+            .unwrap()
+            .reserve("a")
+            .err()
+            .unwrap();
+        assert_eq!(e.kind(), Kind::Usage, "{path}");
+    }
+}
+
+#[test]
+fn a_taken_id_is_refused_in_runcs_words() {
+    let scratch = Scratch::new("taken");
+    let slot = scratch.root().reserve("a").unwrap();
+    slot.save(&record("a")).unwrap();
+    slot.keep();
+    let e = scratch.root().reserve("a").err().unwrap();
+    assert_eq!(e.kind(), Kind::ContainerExists);
+    assert!(
+        e.to_string()
+            .starts_with("container with given ID already exists")
+    );
+}
+
+#[test]
+fn remains_without_a_record_are_no_container() {
+    let scratch = Scratch::new("remains");
+    let root = scratch.root();
+    let slot = root.reserve("a").unwrap();
+    slot.save_config(b"{}").unwrap();
+    slot.keep();
+    assert!(root.open("a").is_err());
+    assert!(root.list().unwrap().is_empty());
+    assert!(root.remove_remains("a", Duration::ZERO).unwrap());
+    assert!(!root.path().join("a").exists());
+    root.reserve("a").unwrap().keep();
+    drop(root.reserve("a").unwrap());
+}
+
+#[test]
+fn a_strangers_file_stops_the_removal_before_anything_is_gone() {
+    let scratch = Scratch::new("stranger");
+    let root = scratch.root();
+    let slot = root.reserve("a").unwrap();
+    slot.save(&record("a")).unwrap();
+    std::fs::write(slot.path().join("x"), "").unwrap();
+    slot.keep();
+    let e = root.open("a").unwrap().remove().unwrap_err().to_string();
+    assert!(e.contains(r#"did not make: "x""#), "{e}");
+    assert!(root.open("a").is_ok());
+}
+
+/// Threads stand for processes: flock(2) knows open files, not their owners.
+fn ten_at_once(work: impl Fn(u32) + Sync) {
+    std::thread::scope(|scope| {
+        for n in 0..10 {
+            let work = &work;
+            scope.spawn(move || work(n));
+        }
+    });
+}
+
+#[test]
+fn of_ten_that_take_one_id_one_gets_it() {
+    let scratch = Scratch::new("ten");
+    for round in 0..50 {
+        let id = format!("c{round}");
+        let winners = AtomicU32::new(0);
+        ten_at_once(|_| match scratch.root().reserve(&id) {
+            Ok(slot) => {
+                winners.fetch_add(1, Ordering::SeqCst);
+                slot.save(&record(&id)).unwrap();
+                slot.keep();
+            }
+            Err(e) => assert_eq!(e.kind(), Kind::ContainerExists, "{e}"),
+        });
+        assert_eq!(winners.into_inner(), 1);
+    }
+    assert_eq!(scratch.root().list().unwrap().len(), 50);
+}
+
+#[test]
+fn ten_that_make_use_and_remove_one_id_never_meet() {
+    let scratch = Scratch::new("storm");
+    let inside = AtomicU32::new(0);
+    let made = AtomicU32::new(0);
+    let alone = || assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0);
+    let leave = || assert_eq!(inside.fetch_sub(1, Ordering::SeqCst), 1);
+    ten_at_once(|n| {
+        let root = scratch.root();
+        for turn in 0..100 {
+            if let Ok(slot) = root.reserve("a") {
+                alone();
+                made.fetch_add(1, Ordering::SeqCst);
+                let mut record = record("a");
+                slot.save(&record).unwrap();
+                record.phase = Phase::Created;
+                slot.save(&record).unwrap();
+                leave();
+                if (n + turn) % 3 != 0 {
+                    slot.keep();
+                }
+            }
+            root.remove_remains("a", Duration::ZERO).unwrap();
+            let Ok(mut container) = root.open("a") else {
+                continue;
+            };
+            container.status().unwrap();
+            if container.lock(LONG).is_ok() {
+                alone();
+                leave();
+                container.remove().unwrap();
+            }
+        }
+    });
+    assert!(made.into_inner() > 10);
+    let _ = scratch.root().open("a").map(Container::remove);
+    assert_eq!(std::fs::read_dir(scratch.root().path()).unwrap().count(), 0);
+}
