@@ -271,10 +271,23 @@ pub fn keep_on_exec(fd: RawFd) -> nix::Result<()> {
 /// behaves as from a login shell. Rust's start-up ignores SIGPIPE, and callers may ignore
 /// more; execve(2) would keep that.
 pub fn reset_signals() {
+    // All zero is SIG_DFL without flags or mask, in the kernel's form of the struct. The C
+    // library's call refuses the two signals that it keeps for itself, and its own
+    // posix_spawn leaves them ignored in what it starts.
+    let default = [0u64; 4];
     for signal in 1..=64 {
-        // SAFETY: SIG_DFL installs no code of ours. Numbers that cannot be set (SIGKILL,
-        // SIGSTOP, those of the C library) are refused without effect.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: the kernel reads one action from a live local, writes nothing to a null
+        // pointer, and the default action runs no code of ours. SIGKILL and SIGSTOP are
+        // refused without effect.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                std::ptr::null_mut::<u64>(),
+                size_of::<u64>(),
+            )
+        };
     }
     let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
 }

@@ -45,7 +45,10 @@ pub fn start(program: &Program) -> Result<Child, Error> {
         above_streams(program.stderr)?,
     ];
     let (reader, writer) = check(nix::unistd::pipe2(OFlag::O_CLOEXEC), "pipe2", "O_CLOEXEC")?;
-    let writer = above_streams(writer.as_fd())?;
+    let writer = {
+        let low = writer;
+        above_streams(low.as_fd())?
+    };
 
     // A signal must not find a handler of ours in the child.
     let mut mask = SigSet::empty();
