@@ -14,6 +14,7 @@ pub mod linux;
 pub mod mount_options;
 mod read;
 pub mod resources;
+pub mod words;
 
 use std::path::{Path, PathBuf};
 
@@ -61,7 +62,7 @@ impl Bundle {
     /// `dir`. The root's folder is not looked for: it may be gone, and exec needs it not.
     pub fn from_config(source: Vec<u8>, dir: PathBuf) -> Result<Bundle> {
         let config: Config = read::parse(&source).context(|| "config.json")?;
-        checks::config(&config).context(|| "config.json")?;
+        checks::config(&config, &source).context(|| "config.json")?;
         let warnings = read::unknown_fields::<Config>(&source);
         let root = dir.join(root_path(&config));
         Ok(Bundle {
@@ -77,7 +78,7 @@ impl Bundle {
 /// Reads and checks the process file of `exec --process`.
 pub fn process_from_json(source: &[u8]) -> Result<Process> {
     let process: Process = read::parse(source).context(|| "process")?;
-    checks::process(&process).context(|| "process")?;
+    checks::process(&process, source).context(|| "process")?;
     Ok(process)
 }
 

@@ -115,6 +115,7 @@ impl Options {
         for (n, word) in mount.options.iter().enumerate() {
             match meaning(word) {
                 Some(meaning) => options.apply(meaning, word)?,
+                None if word.is_empty() => {}
                 None => options.data.push(data(word, n)?),
             }
         }

@@ -114,7 +114,7 @@ impl Process {
         process.keyring = keyring_name(options);
         process.groups = groups(given, bundle, setgroups_denied)?;
         process.personality = personality::plan(&bundle.config);
-        process.memory_policy = scheduling::memory_policy(&bundle.config)?;
+        process.memory_policy = scheduling::memory_policy(&bundle.config);
         let (uids, gids) = match (maps, namespaces.is_private(Kind::User)) {
             (Some(maps), _) => (maps.uids.clone(), maps.gids.clone()),
             // The maps of a namespace that is joined are known only inside.
@@ -166,8 +166,8 @@ impl Process {
             oom_score_adj: given
                 .oom_score_adj
                 .and_then(|score| i32::try_from(score).ok()),
-            scheduler: given.scheduler.as_ref().map(scheduling::scheduler),
-            io_priority: given.io_priority.as_ref().map(scheduling::io_priority),
+            scheduler: given.scheduler.as_ref().and_then(scheduling::scheduler),
+            io_priority: given.io_priority.as_ref().and_then(scheduling::io_priority),
             affinity_initial: affinity.and_then(|a| scheduling::cpu_list(a.initial.as_deref())),
             affinity_final: affinity.and_then(|a| scheduling::cpu_list(a.last.as_deref())),
             apparmor_profile: text(&given.apparmor_profile, "/process/apparmorProfile")?,

@@ -12,6 +12,8 @@ mod namespaces;
 mod process;
 mod resources;
 mod root;
+#[cfg(test)]
+mod tests;
 
 use super::config::{Config, Process};
 use crate::error::{Error, Result};
@@ -31,6 +33,8 @@ pub enum Run {
     Config(fn(&Config, &mut Report)),
     /// Also for the process file of exec.
     Process(fn(&Process, &mut Report)),
+    /// The file's bytes, of either.
+    Source(fn(&[u8], &mut Report)),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +93,11 @@ pub fn table() -> impl Iterator<Item = &'static Check> {
 }
 
 /// Checks the whole of config.json.
-pub fn config(config: &Config) -> Result<()> {
+pub fn config(config: &Config, source: &[u8]) -> Result<()> {
+    check_all(config, source).into_result()
+}
+
+fn check_all(config: &Config, source: &[u8]) -> Report {
     let mut report = Report::default();
     for check in table() {
         report.check = check.name;
@@ -102,20 +110,25 @@ pub fn config(config: &Config) -> Result<()> {
                 report.base = "/process";
                 run(process, &mut report);
             }
-            // SPEC: config.md#process wants it before start; runc and crun, at create.
             (Run::Process(_), None) => {}
+            (Run::Source(run), _) => {
+                report.base = "";
+                run(source, &mut report);
+            }
         }
     }
-    report.into_result()
+    report
 }
 
 /// Checks a process alone, as exec's process file holds it.
-pub fn process(process: &Process) -> Result<()> {
+pub fn process(process: &Process, source: &[u8]) -> Result<()> {
     let mut report = Report::default();
     for check in table() {
         report.check = check.name;
-        if let Run::Process(run) = check.run {
-            run(process, &mut report);
+        match check.run {
+            Run::Process(run) => run(process, &mut report),
+            Run::Source(run) => run(source, &mut report),
+            Run::Config(_) => {}
         }
     }
     report.into_result()
