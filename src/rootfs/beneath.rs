@@ -3,13 +3,15 @@
 //!
 //! A lookup is one openat2(2) with `RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS`. Where the
 //! kernel or an outer seccomp profile lacks it, pathrs walks the path component by component.
-//! (Its own mkdir_all is not used: it opens a private procfs and reopens each directory
-//! through it, about ten calls where three do.)
+//! Its mkdir_all is not used, since it costs some 65 calls where four do
+//! (docs/design/0005-the-root-by-descriptor.md).
 //!
 //! Runs in: init before and after pivot.
 
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -99,7 +101,7 @@ impl Root {
             Err(e) => return Err(e),
         }
         let fd = match kind()? {
-            NodeKind::Directory => self.make_directories(path.beneath_root(), LINKS_MAX),
+            NodeKind::Directory => self.make_directory(path.beneath_root(), LINKS_MAX),
             NodeKind::File => self.make_file(path.beneath_root(), LINKS_MAX),
         }
         .context(|| format!("making the mount point {path}"))?;
@@ -117,7 +119,7 @@ impl Root {
     pub fn real_directory(&self, path: &ContainerPath) -> Result<OwnedFd> {
         let flags = DIRECTORY | OFlag::O_NOFOLLOW;
         match self.resolve(path.beneath_root(), flags) {
-            Err(e) if e.is(Errno::ENOENT) => self.make_directories(path.beneath_root(), LINKS_MAX),
+            Err(e) if e.is(Errno::ENOENT) => self.make_directory(path.beneath_root(), LINKS_MAX),
             Err(e) if e.is(Errno::ENOTDIR) => {
                 Err(e.within(format!("{path} must be a directory, not a symbolic link")))
             }
@@ -185,27 +187,34 @@ impl Root {
             return Ok(fd);
         }
         let itself = sys::mount::fd_path(&fd);
-        let itself = std::path::Path::new(std::ffi::OsStr::from_bytes(itself.as_bytes()));
+        let itself = Path::new(OsStr::from_bytes(itself.as_bytes()));
         sys::file::open_host(itself, rest)
     }
 
-    /// mkdir -p. A link to what is not there yet has its target made, inside the root.
+    /// mkdir -p.
     fn make_directories(&self, path: &str, links_left: u32) -> Result<OwnedFd> {
         match self.resolve(path, DIRECTORY) {
-            Err(e) if e.is(Errno::ENOENT) && !path.is_empty() => {}
-            result => return result,
+            Err(e) if e.is(Errno::ENOENT) && !path.is_empty() => {
+                self.make_directory(path, links_left)
+            }
+            result => result,
         }
+    }
+
+    /// Makes a directory that was missing a moment ago, and its parents where missing. A link
+    /// to what is not there has its target made, inside the root.
+    fn make_directory(&self, path: &str, links_left: u32) -> Result<OwnedFd> {
         let (parent, name) = split_last(path);
-        let directory = self.make_directories(parent, links_left)?;
+        let directory = self.parent_directory(parent, links_left)?;
+        let directory = directory.as_ref().map_or(self.fd.as_fd(), OwnedFd::as_fd);
         let c_name = new_name(name, path)?;
-        match sys::file::mkdirat(directory.as_fd(), &c_name, 0o755) {
-            Ok(()) => {}
-            Err(e) if e.is(Errno::EEXIST) => {}
-            Err(e) => return Err(e),
+        match sys::file::mkdirat(directory, &c_name, 0o755) {
+            Err(e) if !e.is(Errno::EEXIST) => return Err(e),
+            _ => {}
         }
-        match sys::file::open_entry(directory.as_fd(), &c_name, DIRECTORY) {
+        match sys::file::open_entry(directory, &c_name, DIRECTORY) {
             Err(e) if e.is(Errno::ENOTDIR) || e.is(Errno::ELOOP) => {
-                let target = self.link_target(&directory, &c_name, parent, e, links_left)?;
+                let target = link_target(directory, &c_name, parent, e, links_left)?;
                 self.make_directories(&target, links_left - 1)
             }
             result => result,
@@ -215,44 +224,53 @@ impl Root {
     /// Makes an empty file, which may have appeared meanwhile.
     fn make_file(&self, path: &str, links_left: u32) -> Result<OwnedFd> {
         let (parent, name) = split_last(path);
-        let directory = self.make_directories(parent, links_left)?;
+        let directory = self.parent_directory(parent, links_left)?;
+        let directory = directory.as_ref().map_or(self.fd.as_fd(), OwnedFd::as_fd);
         let c_name = new_name(name, path)?;
-        match sys::file::mknodat(directory.as_fd(), &c_name, SFlag::S_IFREG, 0o644, 0) {
-            Ok(()) => {}
+        match sys::file::mknodat(directory, &c_name, SFlag::S_IFREG, 0o644, 0) {
             Err(e) if e.is(Errno::EEXIST) => {
-                return match self.link_target(&directory, &c_name, parent, e, links_left) {
-                    Ok(target) => self.make_file(&target, links_left - 1),
-                    Err(_) => sys::file::open_entry(directory.as_fd(), &c_name, OFlag::O_PATH),
-                };
+                match link_target(directory, &c_name, parent, e, links_left) {
+                    Ok(target) => return self.make_file(&target, links_left - 1),
+                    Err(e) if e.is(Errno::EEXIST) => {}
+                    Err(e) => return Err(e),
+                }
             }
-            Err(e) => return Err(e),
+            made => made?,
         }
-        sys::file::open_entry(directory.as_fd(), &c_name, OFlag::O_PATH)
+        sys::file::open_entry(directory, &c_name, OFlag::O_PATH)
     }
 
-    /// Where the symbolic link `parent/name` points, as a path relative to the root. Not
-    /// normalised: `..` after a link means what the kernel says it means.
-    fn link_target(
-        &self,
-        directory: &OwnedFd,
-        name: &std::ffi::CStr,
-        parent: &str,
-        not_a_directory: Error,
-        links_left: u32,
-    ) -> Result<String> {
-        if links_left == 0 {
-            let arguments = format_args!("(root), {parent:?}/{name:?}");
-            return Err(Error::syscall("openat2", arguments, libc::ELOOP));
+    /// The directory that something is made in; none for the root itself.
+    fn parent_directory(&self, parent: &str, links_left: u32) -> Result<Option<OwnedFd>> {
+        if parent.is_empty() {
+            return Ok(None);
         }
-        let Ok(target) = sys::file::readlinkat(directory.as_fd(), name) else {
-            return Err(not_a_directory);
-        };
-        let target = String::from_utf8_lossy(target.as_bytes()).into_owned();
-        Ok(match target.strip_prefix('/') {
-            Some(absolute) => absolute.to_owned(),
-            None => format!("{parent}/{target}"),
-        })
+        self.make_directories(parent, links_left).map(Some)
     }
+}
+
+/// Where the symbolic link `parent/name` points, as a path relative to the root. Not
+/// normalised: `..` after a link means what the kernel says it means. `not_a_link` is the
+/// error for anything else.
+fn link_target(
+    directory: BorrowedFd<'_>,
+    name: &CStr,
+    parent: &str,
+    not_a_link: Error,
+    links_left: u32,
+) -> Result<String> {
+    let Ok(target) = sys::file::readlinkat(directory, name) else {
+        return Err(not_a_link);
+    };
+    if links_left == 0 {
+        let arguments = format_args!("(root), {parent:?}/{name:?}");
+        return Err(Error::syscall("openat2", arguments, libc::ELOOP));
+    }
+    let target = String::from_utf8_lossy(target.as_bytes()).into_owned();
+    Ok(match target.strip_prefix('/') {
+        Some(absolute) => absolute.to_owned(),
+        None => format!("{parent}/{target}"),
+    })
 }
 
 const DIRECTORY: OFlag = OFlag::O_PATH.union(OFlag::O_DIRECTORY);
@@ -266,7 +284,7 @@ fn split_last(path: &str) -> (&str, &str) {
 }
 
 /// A name that may be created: `..` below what does not exist has no meaning.
-fn new_name(name: &str, path: &str) -> Result<std::ffi::CString> {
+fn new_name(name: &str, path: &str) -> Result<CString> {
     if matches!(name, "" | "." | "..") {
         let arguments = format_args!("(root), {path:?}");
         return Err(Error::syscall("openat2", arguments, libc::ENOENT));

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 
+use super::bind::Tree;
 use super::mount::Request;
 use super::{Context, masks};
 use crate::error::Result;
@@ -35,7 +36,8 @@ pub fn mount(request: &Request<'_>, fs: &FileSystem, context: &Context<'_>) -> R
         .as_deref()
         .filter(|_| context.namespaces.is_private(Kind::Cgroup));
     let bound = match own.or(context.cgroup_mount) {
-        Some(path) => request.bind(Place::Host(path), libc::AT_RECURSIVE),
+        Some(path) => Tree::copy(Place::Host(path), libc::AT_RECURSIVE)
+            .and_then(|tree| request.attach(tree, target.as_fd())),
         None => Err(refused.clone()),
     };
     match bound {

@@ -8,20 +8,33 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::dir::Dir;
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{FileStat, SFlag};
 
 use crate::error::{Context as _, Error, Result};
 use crate::sys;
 
+/// What the top directory of the copy is like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Top {
+    /// As the mount's options made it.
+    AsMounted,
+    /// As the directory that is copied.
+    Copied,
+}
+
 /// Copies the tree below the directory `from` into the directory `to`, with owners, modes,
 /// times and extended attributes. Does not follow links, and copies no sockets.
-pub fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
+pub fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, top: Top) -> Result<()> {
     let source = sys::file::open_entry(from, c".", OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
     let target = sys::file::open_entry(to, c".", OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
     let found = sys::file::stat(source.as_fd())?;
     copy_entries(source.as_fd(), target.as_fd())?;
-    sys::file::copy_metadata(source.as_fd(), target.as_fd(), &found)
+    match top {
+        Top::AsMounted => Ok(()),
+        Top::Copied => sys::file::copy_metadata(source.as_fd(), target.as_fd(), &found),
+    }
 }
 
 fn copy_entries(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
@@ -48,14 +61,25 @@ fn copy_entry(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> Result<(
             let target = std::ffi::CString::new(target.as_bytes())
                 .map_err(|_| Error::system("a link contains a null byte"))?;
             sys::file::symlinkat(&target, to, name)?;
-            sys::file::chown_entry(to, name, found.st_uid, found.st_gid)
+            chown(to, name, &found)
         }
         // A socket without its server is nothing.
         SFlag::S_IFSOCK => Ok(()),
         kind => {
-            sys::file::mknodat(to, name, kind, found.st_mode & 0o7777, found.st_rdev)?;
-            sys::file::chown_entry(to, name, found.st_uid, found.st_gid)
+            match sys::file::mknodat(to, name, kind, found.st_mode & 0o7777, found.st_rdev) {
+                // A user namespace makes no device nodes, and nothing can use a copied one.
+                Err(e) if e.is(Errno::EPERM) => Ok(()),
+                made => made.and_then(|()| chown(to, name, &found)),
+            }
         }
+    }
+}
+
+/// Gives a copied name its owner, unless the user namespace does not know that one.
+fn chown(to: BorrowedFd<'_>, name: &CStr, found: &FileStat) -> Result<()> {
+    match sys::file::chown_entry(to, name, found.st_uid, found.st_gid) {
+        Err(e) if e.is(Errno::EINVAL) => Ok(()),
+        result => result,
     }
 }
 

@@ -50,10 +50,9 @@ impl<'r> Directories<'r> {
 }
 
 /// Makes the plan's devices. The umask has to be zero.
-pub fn make(root: &Root, devices: &[Device]) -> Result<()> {
-    let mut directories = Directories::new(root);
+pub fn make(directories: &mut Directories<'_>, devices: &[Device]) -> Result<()> {
     for device in devices {
-        let made = make_one(&mut directories, device);
+        let made = make_one(directories, device);
         match device.index {
             Some(i) => made.at(&format!("/linux/devices/{i}"), || {
                 format!("linux.devices[{i}] ({})", device.path)

@@ -7,7 +7,6 @@ use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 
-use super::beneath::Root;
 use super::devices::Directories;
 use crate::error::{Context as _, Result};
 use crate::plan::ContainerPath;
@@ -17,10 +16,9 @@ use crate::sys;
 ///
 /// /dev/ptmx alone replaces what is there: a node of an image would reach the host's
 /// terminals instead of the container's (runtime-spec config-linux.md#default-devices).
-pub fn make(root: &Root, links: &[(ContainerPath, CString)]) -> Result<()> {
-    let mut directories = Directories::new(root);
+pub fn make(directories: &mut Directories<'_>, links: &[(ContainerPath, CString)]) -> Result<()> {
     for (path, target) in links {
-        make_one(&mut directories, path, target).context(|| format!("link {path}"))?;
+        make_one(directories, path, target).context(|| format!("link {path}"))?;
     }
     Ok(())
 }

@@ -14,6 +14,7 @@ mod bind;
 mod cgroup;
 mod copy_up;
 mod devices;
+mod instance;
 mod links;
 mod masks;
 mod mount;
@@ -87,8 +88,10 @@ pub fn prepare(plan: &Rootfs, context: &Context<'_>) -> Result<Prepared> {
             readonly_later.push((entry.destination.clone(), fd));
         }
     }
-    devices::make(&root, &plan.devices)?;
-    links::make(&root, &plan.links)?;
+    let mut directories = devices::Directories::new(&root);
+    devices::make(&mut directories, &plan.devices)?;
+    links::make(&mut directories, &plan.links)?;
+    drop(directories);
     let masks = masks::Sources::open(plan)?;
     Ok(Prepared {
         root,

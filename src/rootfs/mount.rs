@@ -2,7 +2,6 @@
 //!
 //! Runs in: init before pivot.
 
-use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -16,7 +15,7 @@ use crate::error::{Context as _, Error, Result};
 use crate::plan::HostPath;
 use crate::plan::rootfs::{FileSystem, Mount, Source};
 use crate::sys;
-use crate::sys::mount::{Attributes, FSCONFIG_VALUE_MAX, Place};
+use crate::sys::mount::{Attributes, Place};
 
 const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 
@@ -34,7 +33,7 @@ pub struct Request<'a> {
     /// For the mounts below it too.
     pub recursive: Attributes,
     /// `context=` of SELinux.
-    label: Option<&'a str>,
+    pub label: Option<&'a str>,
 }
 
 /// Makes one mount, with its flags and its propagation.
@@ -44,6 +43,12 @@ pub fn apply(
     label: Option<&str>,
     context: &Context<'_>,
 ) -> Result<Made> {
+    if entry.destination.is_root() && !matches!(entry.source, Source::Remount(_)) {
+        return Err(
+            Error::invalid("the container's root cannot be mounted over")
+                .with_hint("root.path names the container's root"),
+        );
+    }
     let later = becomes_readonly_later(entry);
     let request = Request::new(root, entry, label, later);
     let mount = match &entry.source {
@@ -79,7 +84,12 @@ pub fn apply(
         Source::CopyUp(fs) => {
             let target = request.directory()?;
             let mount = request.new_instance(target.as_fd(), fs)?;
-            copy_up::copy(target.as_fd(), mount.as_fd()).context(|| "tmpcopyup")?;
+            let top = if has_own_metadata(fs) {
+                copy_up::Top::AsMounted
+            } else {
+                copy_up::Top::Copied
+            };
+            copy_up::copy(target.as_fd(), mount.as_fd(), top).context(|| "tmpcopyup")?;
             mount
         }
         Source::Cgroup(fs) => cgroup::mount(&request, fs, context)?,
@@ -124,12 +134,6 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Binds `source` at the destination, which is made like the source where missing.
-    /// `flags` as for open_tree(2).
-    pub fn bind(&self, source: Place<'_>, flags: i32) -> Result<OwnedFd> {
-        self.bind_tree(Tree::copy(source, flags)?)
-    }
-
     /// Copies the source of a bind mount, with the parent's rights where one's own do not
     /// reach it.
     fn open_source(&self, path: &HostPath, flags: i32, context: &Context<'_>) -> Result<Tree> {
@@ -142,6 +146,7 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// Attaches a copied mount at the destination, which is made like it where missing.
     fn bind_tree(&self, tree: Tree) -> Result<OwnedFd> {
         let target = self.mount_point(|| {
             let kind = sys::file::kind(&sys::file::stat(tree.as_fd())?);
@@ -151,12 +156,12 @@ impl<'a> Request<'a> {
                 NodeKind::File
             })
         })?;
-        self.refuse_procfs(target.fd.as_fd(), Some(tree.as_fd()))?;
         self.attach(tree, target.fd.as_fd())
     }
 
     /// Gives a copied mount its flags and attaches it.
-    fn attach(&self, tree: Tree, target: BorrowedFd<'_>) -> Result<OwnedFd> {
+    pub fn attach(&self, tree: Tree, target: BorrowedFd<'_>) -> Result<OwnedFd> {
+        self.refuse_procfs(target, Some(tree.as_fd()))?;
         let outcome = match &tree {
             Tree::Detached(fd) => self.change_attributes(fd.as_fd())?,
             Tree::Wish { .. } => Outcome::Later,
@@ -169,7 +174,7 @@ impl<'a> Request<'a> {
         Ok(mount)
     }
 
-    fn change_attributes(&self, mount: BorrowedFd<'_>) -> Result<Outcome> {
+    pub fn change_attributes(&self, mount: BorrowedFd<'_>) -> Result<Outcome> {
         match attributes::change(mount, 0, self.attributes)? {
             Outcome::Done => attributes::change(mount, libc::AT_RECURSIVE, self.recursive),
             Outcome::Later => Ok(Outcome::Later),
@@ -196,7 +201,7 @@ impl<'a> Request<'a> {
     }
 
     /// The mount that lies at the destination now.
-    fn reopen(&self) -> Result<OwnedFd> {
+    pub fn reopen(&self) -> Result<OwnedFd> {
         if self.entry.destination_nofollow {
             self.root.open_nofollow(&self.entry.destination)
         } else {
@@ -220,100 +225,14 @@ impl<'a> Request<'a> {
             ))),
         }
     }
-
-    /// Makes a new instance of a file system, with its flags, and attaches it.
-    ///
-    /// KERNEL(5.2): without fsopen(2), and for values that fsconfig(2) is too short for,
-    /// by mount(2) on the target's descriptor.
-    pub fn new_instance(&self, target: BorrowedFd<'_>, fs: &FileSystem) -> Result<OwnedFd> {
-        let options = self.options(target, fs)?;
-        let fits = |s: &CStr| s.count_bytes() <= FSCONFIG_VALUE_MAX;
-        let all_fit = fits(&fs.source)
-            && options
-                .iter()
-                .all(|(key, value)| fits(key) && value.as_deref().is_none_or(fits));
-        if !all_fit {
-            return self.new_by_mount(target, fs, &options);
-        }
-        let context = match sys::mount::fsopen(&fs.kind) {
-            Err(e) if e.is(Errno::ENOSYS) || e.is(Errno::EPERM) => {
-                return self.new_by_mount(target, fs, &options);
-            }
-            result => result?,
-        };
-        configure(context.as_fd(), fs, &options).map_err(|e| explain_option(fs, e))?;
-        let mount = sys::mount::fsmount(context.as_fd(), self.attributes.set)?;
-        let outcome = attributes::change(mount.as_fd(), 0, self.recursive)?;
-        sys::mount::move_mount(mount.as_fd(), Place::Fd(target))?;
-        if outcome == Outcome::Later {
-            attributes::remount(mount.as_fd(), 0, self.recursive)?;
-        }
-        Ok(mount)
-    }
-
-    fn new_by_mount(
-        &self,
-        target: BorrowedFd<'_>,
-        fs: &FileSystem,
-        options: &[FsOption],
-    ) -> Result<OwnedFd> {
-        let set = self.attributes.set | self.recursive.set;
-        let flags = fs.superblock_flags | attributes::mount_flags(set);
-        let data = join(options)?;
-        sys::mount::mount(
-            Some(&fs.source),
-            &sys::mount::fd_path(target),
-            Some(&fs.kind),
-            flags,
-            data.as_deref(),
-        )
-        .map_err(|e| explain_option(fs, e))?;
-        self.reopen()
-    }
-
-    /// The file system's options with what rt adds.
-    fn options(&self, target: BorrowedFd<'_>, fs: &FileSystem) -> Result<Vec<FsOption>> {
-        let mut options = fs.data.clone();
-        let is_tmpfs = fs.kind.as_c_str() == c"tmpfs";
-        if is_tmpfs && !options.iter().any(|(key, _)| key.as_c_str() == c"mode") {
-            // A tmpfs takes the place of a directory and keeps its permissions.
-            let mode = sys::file::stat(target)?.st_mode & 0o7777;
-            options.push((
-                c"mode".to_owned(),
-                Some(sys::file::c_name(&format!("{mode:o}"))?),
-            ));
-        }
-        if let Some(label) = self.label
-            && !matches!(
-                fs.kind.as_bytes(),
-                b"proc" | b"sysfs" | b"cgroup2" | b"mqueue"
-            )
-        {
-            let label = sys::file::c_name(label)?;
-            options.push((c"context".to_owned(), Some(label)));
-        }
-        Ok(options)
-    }
-
-    /// Changes the mount that lies at the destination.
-    fn remount(&self, fs: &FileSystem) -> Result<OwnedFd> {
-        let mount = self.reopen()?;
-        if self.change_attributes(mount.as_fd())? == Outcome::Later {
-            attributes::remount(mount.as_fd(), 0, self.attributes)?;
-            attributes::remount(mount.as_fd(), libc::AT_RECURSIVE, self.recursive)?;
-        }
-        if !fs.data.is_empty() {
-            let context = sys::mount::fspick(mount.as_fd())?;
-            for (key, value) in &fs.data {
-                sys::mount::fsconfig_set(context.as_fd(), key, value.as_deref())?;
-            }
-            sys::mount::fsconfig_reconfigure(context.as_fd())?;
-        }
-        Ok(mount)
-    }
 }
 
-type FsOption = (CString, Option<CString>);
+/// Whether the options say what the top directory of a tmpfs is like.
+fn has_own_metadata(fs: &FileSystem) -> bool {
+    fs.data
+        .iter()
+        .any(|(key, _)| matches!(key.as_bytes(), b"mode" | b"uid" | b"gid"))
+}
 
 /// Files below /proc that lxcfs provides, as runc lets them be mounted.
 const LXCFS_FILES: [&str; 11] = [
@@ -329,68 +248,6 @@ const LXCFS_FILES: [&str; 11] = [
     "/proc/sys/kernel/ns_last_pid",
     "/proc/sys/crypto/fips_enabled",
 ];
-
-fn configure(context: BorrowedFd<'_>, fs: &FileSystem, options: &[FsOption]) -> Result<()> {
-    if !fs.source.is_empty() {
-        sys::mount::fsconfig_set(context, c"source", Some(&fs.source))?;
-    }
-    for (flag, word) in SUPERBLOCK_FLAGS {
-        if fs.superblock_flags & flag != 0 {
-            sys::mount::fsconfig_set(context, word, None)?;
-        }
-    }
-    for (key, value) in options {
-        sys::mount::fsconfig_set(context, key, value.as_deref())?;
-    }
-    sys::mount::fsconfig_create(context)
-}
-
-/// Superblock flags by the words that fsconfig(2) knows.
-const SUPERBLOCK_FLAGS: [(u64, &CStr); 5] = [
-    (libc::MS_RDONLY, c"ro"),
-    (libc::MS_SYNCHRONOUS, c"sync"),
-    (libc::MS_DIRSYNC, c"dirsync"),
-    (libc::MS_MANDLOCK, c"mand"),
-    (1 << 25, c"lazytime"), // MS_LAZYTIME, Linux 4.0
-];
-
-/// The options as mount(2) wants them: `size=65536k,mode=755`.
-fn join(options: &[FsOption]) -> Result<Option<CString>> {
-    if options.is_empty() {
-        return Ok(None);
-    }
-    let mut bytes = Vec::new();
-    for (key, value) in options {
-        if !bytes.is_empty() {
-            bytes.push(b',');
-        }
-        bytes.extend_from_slice(key.as_bytes());
-        if let Some(value) = value {
-            bytes.push(b'=');
-            bytes.extend_from_slice(value.as_bytes());
-        }
-    }
-    CString::new(bytes)
-        .map(Some)
-        .map_err(|_| Error::invalid("an option contains a null byte"))
-}
-
-/// devpts and tmpfs refuse an owner whom the user namespace does not map.
-fn explain_option(fs: &FileSystem, error: Error) -> Error {
-    let owner = fs
-        .data
-        .iter()
-        .find(|(key, _)| matches!(key.as_bytes(), b"uid" | b"gid"));
-    match owner {
-        Some((key, Some(value))) if error.is(Errno::EINVAL) => {
-            let (key, value) = (key.to_string_lossy(), value.to_string_lossy());
-            error.with_hint(format!(
-                "{key}={value} has to be in linux.{key}Mappings; map it, or leave the option out"
-            ))
-        }
-        _ => error,
-    }
-}
 
 fn is_symlink(path: &HostPath) -> bool {
     std::fs::symlink_metadata(path.as_path()).is_ok_and(|m| m.is_symlink())

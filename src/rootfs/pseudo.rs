@@ -3,12 +3,13 @@
 //!
 //! Runs in: init before pivot.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
 
 use super::Context;
+use super::bind::Tree;
 use super::mount::Request;
 use crate::error::{Error, Result};
 use crate::plan::namespaces::Kind;
@@ -23,7 +24,7 @@ pub fn proc(request: &Request<'_>, fs: &FileSystem, context: &Context<'_>) -> Re
     let target = request.root.real_directory(&request.entry.destination)?;
     match request.new_instance(target.as_fd(), fs) {
         Err(e) if e.is(Errno::EPERM) && !context.namespaces.is_private(Kind::Pid) => {
-            bind_or(request, "/proc", e)
+            bind_instead(request, target.as_fd(), "/proc", e)
         }
         Err(e) if e.is(Errno::EPERM) => Err(e.with_hint(
             "the procfs of this host has parts covered, as inside another container: give that one an unmasked /proc, or share its pid namespace",
@@ -43,7 +44,7 @@ pub fn sysfs(request: &Request<'_>, fs: &FileSystem, context: &Context<'_>) -> R
             if (e.is(Errno::EPERM) || e.is(Errno::EBUSY))
                 && !context.namespaces.is_private(Kind::Network) =>
         {
-            bind_or(request, "/sys", e)
+            bind_instead(request, target.as_fd(), "/sys", e)
         }
         Err(e) if e.is(Errno::EPERM) => {
             Err(e.with_hint("sysfs belongs to the network namespace: use a new one, or bind /sys"))
@@ -53,8 +54,13 @@ pub fn sysfs(request: &Request<'_>, fs: &FileSystem, context: &Context<'_>) -> R
 }
 
 /// Binds the host's tree in place of what could not be mounted, for the reason `refused`.
-fn bind_or(request: &Request<'_>, host: &str, refused: Error) -> Result<OwnedFd> {
-    request
-        .bind(Place::Host(Path::new(host)), libc::AT_RECURSIVE)
+fn bind_instead(
+    request: &Request<'_>,
+    target: BorrowedFd<'_>,
+    host: &str,
+    refused: Error,
+) -> Result<OwnedFd> {
+    Tree::copy(Place::Host(Path::new(host)), libc::AT_RECURSIVE)
+        .and_then(|tree| request.attach(tree, target))
         .map_err(|e| e.within(format!("{refused}, and binding {host}")))
 }

@@ -1,20 +1,25 @@
 //! The mounts of a container, made by the kernel: each test runs again in a process of its
 //! own, inside the namespaces that it names, so that the machine's mounts stay as they are.
 
+mod attacks;
+mod binds;
+mod container;
+mod file_systems;
+mod old_kernels;
+mod roots;
+
 use std::ffi::CString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use libc::{
-    MOUNT_ATTR_NODEV, MOUNT_ATTR_NOEXEC, MOUNT_ATTR_NOSUID, MOUNT_ATTR_RDONLY,
-    MOUNT_ATTR_STRICTATIME,
-};
+use nix::errno::Errno;
 
 use super::*;
 use crate::plan::HostPath;
 use crate::plan::namespaces::{Kind, Namespace};
-use crate::plan::rootfs::{Device, DeviceKind, FileSystem, Source};
+use crate::plan::rootfs::{FileSystem, Source};
+use crate::sys;
 
 /// Tells the second run of a test that it is inside.
 const INSIDE: &str = "RT_TEST_INSIDE";
@@ -29,8 +34,9 @@ const ROOTLESS: &[&str] = &[
     "--fork",
 ];
 
-/// Runs `body` in new namespaces: `name` is the test's own path.
+/// Runs `body` in new namespaces: `name` is the test's own path below this module.
 fn inside(name: &str, namespaces: &[&str], body: impl FnOnce(&Path)) {
+    let name = format!("rootfs::tests::{name}");
     if let Some(scratch) = std::env::var_os(INSIDE) {
         return body(Path::new(&scratch));
     }
@@ -43,7 +49,7 @@ fn inside(name: &str, namespaces: &[&str], body: impl FnOnce(&Path)) {
     let output = Command::new("unshare")
         .args(namespaces)
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .args(["--exact", &name, "--nocapture", "--test-threads=1"])
         .env(INSIDE, &scratch)
         .output()
         .unwrap();
@@ -133,136 +139,33 @@ fn bind(path: impl Into<PathBuf>) -> Source {
     }
 }
 
-const SAFE: u64 = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC;
-
-/// What `runc spec` asks for, with `--rootless` where `sys` is a bind mount.
-fn default_plan(scratch: &Path, sys: Source, in_user_namespace: bool) -> Rootfs {
-    let mut pts = vec![("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620")];
-    if !in_user_namespace {
-        pts.push(("gid", "5"));
-    }
-    let dev = file_system("tmpfs", &[("mode", "755"), ("size", "65536k")]);
-    let shm = file_system("tmpfs", &[("mode", "1777"), ("size", "65536k")]);
-    let paths = |list: &[&str]| list.iter().map(|path| ContainerPath::new(path)).collect();
-    let device = |path: &str, minor| Device {
-        index: None,
-        path: ContainerPath::new(path),
-        kind: DeviceKind::Character,
-        major: 1,
-        minor,
-        mode: 0o666,
-        uid: 0,
-        gid: 0,
-        bind: in_user_namespace,
-    };
-    Rootfs {
-        readonly: true,
-        mounts: vec![
-            mount(0, "/proc", Source::Proc(file_system("proc", &[])), 0),
-            mount(
-                1,
-                "/dev",
-                Source::New(dev),
-                MOUNT_ATTR_NOSUID | MOUNT_ATTR_STRICTATIME,
-            ),
-            mount(
-                2,
-                "/dev/pts",
-                Source::New(file_system("devpts", &pts)),
-                MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC,
-            ),
-            mount(3, "/dev/shm", Source::New(shm), SAFE),
-            mount(
-                4,
-                "/dev/mqueue",
-                Source::New(file_system("mqueue", &[])),
-                SAFE,
-            ),
-            mount(5, "/sys", sys, SAFE | MOUNT_ATTR_RDONLY),
-            mount(
-                6,
-                "/sys/fs/cgroup",
-                Source::Cgroup(file_system("cgroup", &[])),
-                SAFE | MOUNT_ATTR_RDONLY,
-            ),
-        ],
-        devices: vec![device("/dev/null", 3), device("/dev/zero", 5)],
-        links: vec![
-            (ContainerPath::new("/dev/fd"), c"/proc/self/fd".to_owned()),
-            (ContainerPath::new("/dev/ptmx"), c"pts/ptmx".to_owned()),
-        ],
-        masked_paths: paths(&[
-            "/proc/kcore",
-            "/proc/timer_list",
-            "/proc/keys",
-            "/proc/scsi",
-            "/proc/acpi",
-            "/sys/firmware",
-            "/proc/nothing",
-        ]),
-        readonly_paths: paths(&[
-            "/proc/bus",
-            "/proc/fs",
-            "/proc/irq",
-            "/proc/sys",
-            "/proc/sysrq-trigger",
-        ]),
-        ..empty_plan(scratch)
-    }
-}
-
 /// The options of the topmost mount at a path, proc_pid_mountinfo(5).
 fn options_of(point: &str) -> String {
+    let line = mountinfo_line(point);
+    line.split(' ').nth(5).unwrap().to_owned()
+}
+
+/// The line of the topmost mount at a path.
+fn mountinfo_line(point: &str) -> String {
     let table = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let line = table
         .lines()
         .rev()
-        .find(|line| line.split(' ').nth(4) == Some(point))
-        .unwrap_or_else(|| panic!("{point} is no mount:\n{table}"));
-    line.split(' ').nth(5).unwrap().to_owned()
+        .find(|line| line.split(' ').nth(4) == Some(point));
+    line.unwrap_or_else(|| panic!("{point} is no mount:\n{table}"))
+        .to_owned()
 }
 
-/// What holds in every container of the default plan.
-fn check_default_container() {
-    let entries = |path: &str| fs::read_dir(path).unwrap().count();
-    assert_eq!(fs::read("/dev/null").unwrap(), b"");
-    assert_eq!(fs::read_link("/dev/ptmx").unwrap(), Path::new("pts/ptmx"));
-    assert_eq!(options_of("/"), options_of("/").replace("rw", "ro"));
-    assert!(options_of("/dev").starts_with("rw,nosuid"));
-    assert_eq!(options_of("/dev/shm"), "rw,nosuid,nodev,noexec,relatime");
-    assert_eq!(options_of("/sys"), "ro,nosuid,nodev,noexec,relatime");
-    assert!(options_of("/sys/fs/cgroup").starts_with("ro"));
-    for path in ["/proc/keys", "/proc/kcore", "/proc/timer_list"] {
-        if !Path::new(path).exists() {
-            continue;
-        }
-        assert_eq!(fs::read(path).unwrap(), b"", "{path} reads as empty");
-    }
-    assert_eq!(entries("/sys/firmware"), 0);
-    assert!(fs::write("/sys/firmware/x", "").is_err());
-    let error = fs::write("/proc/sys/kernel/hostname", "x").unwrap_err();
-    assert_eq!(error.raw_os_error(), Some(libc::EROFS));
-    assert_eq!(std::env::current_dir().unwrap(), Path::new("/"));
-    assert!(!Path::new("/tmp").exists(), "the host is out of sight");
+/// Makes the plan with a procfs to look into; the pid namespace is the test's own.
+fn make_with_proc(plan: &mut Rootfs) -> Result<()> {
+    let proc = Source::Proc(file_system("proc", &[]));
+    plan.mounts.push(mount(90, "/proc", proc, 0));
+    make(plan, &[Kind::Mount, Kind::Pid])
 }
 
-#[test]
-fn the_default_container_is_made_as_root() {
-    let name = "rootfs::tests::the_default_container_is_made_as_root";
-    inside(name, ROOT, |scratch| {
-        let sys = Source::Sysfs(file_system("sysfs", &[]));
-        let plan = default_plan(scratch, sys, false);
-        make(&plan, &[Kind::Mount, Kind::Network, Kind::Pid, Kind::Ipc]).unwrap();
-        check_default_container();
-    });
-}
-
-#[test]
-fn the_default_container_is_made_rootless() {
-    let name = "rootfs::tests::the_default_container_is_made_rootless";
-    inside(name, ROOTLESS, |scratch| {
-        let plan = default_plan(scratch, bind("/sys"), true);
-        make(&plan, &[Kind::User, Kind::Mount, Kind::Pid, Kind::Ipc]).unwrap();
-        check_default_container();
-    });
+/// Mounts a tmpfs of the host's, so to speak.
+fn mount_tmpfs(path: &Path, flags: u64) {
+    let target = sys::file::c_name(path.to_str().unwrap()).unwrap();
+    let kind = Some(c"tmpfs");
+    sys::mount::mount(kind, &target, kind, flags, None).unwrap();
 }

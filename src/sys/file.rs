@@ -11,6 +11,7 @@ use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag};
 use nix::sys::stat::{FileStat, Mode, SFlag};
 
 use super::check;
+use super::words::open_words;
 use crate::error::Result;
 
 /// Opens `path` as a process would whose root directory is `root`: neither `..` nor a
@@ -204,16 +205,6 @@ fn kind_word(kind: SFlag) -> &'static str {
     }
 }
 
-/// The flags of open(2) as strace prints them.
-fn open_words(flags: OFlag) -> String {
-    let words: Vec<&str> = flags.iter_names().map(|(name, _)| name).collect();
-    if words.is_empty() {
-        "O_RDONLY".to_owned()
-    } else {
-        words.join("|")
-    }
-}
-
 /// A second descriptor of the same object, `F_DUPFD_CLOEXEC`.
 pub fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
     fd.try_clone_to_owned()
@@ -221,17 +212,17 @@ pub fn duplicate(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
 }
 
 /// Gives the open file `to` the owner, mode, times and extended attributes of `from`, whose
-/// stat(2) is `found`. An attribute that the file system of `to` cannot hold is left out.
+/// stat(2) is `found`. An owner that the user namespace does not know and an attribute that
+/// the file system of `to` cannot hold are left out.
 pub fn copy_metadata(from: BorrowedFd<'_>, to: BorrowedFd<'_>, found: &FileStat) -> Result<()> {
     use nix::sys::time::TimeSpec;
     use nix::unistd::{Gid, Uid};
     let number = to.as_raw_fd();
     let (uid, gid) = (found.st_uid, found.st_gid);
-    check(
-        nix::unistd::fchown(to, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))),
-        "fchown",
-        format_args!("{number}, {uid}, {gid}"),
-    )?;
+    match nix::unistd::fchown(to, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))) {
+        Ok(()) | Err(nix::errno::Errno::EINVAL) => {}
+        Err(e) => check(Err(e), "fchown", format_args!("{number}, {uid}, {gid}"))?,
+    }
     // After the owner, since a change of owner takes away set-user-ID bits and capabilities.
     let mode = found.st_mode & 0o7777;
     check(

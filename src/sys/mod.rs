@@ -20,6 +20,7 @@ pub mod procfs;
 pub mod program;
 pub mod schedule;
 pub mod socket;
+mod words;
 
 use std::fmt;
 
