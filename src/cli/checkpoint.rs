@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use super::{Global, Verb, not_yet};
 use crate::error::Result;
 
-/// What `checkpoint` and `restore` both take.
+// What `checkpoint` and `restore` both take.
 #[derive(Args, Debug)]
 pub struct CriuOptions {
     /// Directory of the image files
@@ -51,7 +51,7 @@ pub struct CriuOptions {
     /// Keep file locks
     #[arg(long)]
     file_locks: bool,
-    /// How cgroups are handled: soft, full, strict or ignore
+    /// How cgroups are handled
     #[arg(long, value_name = "MODE")]
     manage_cgroups_mode: Option<CgroupsMode>,
     /// Make this namespace and leave it empty

@@ -26,7 +26,7 @@ pub struct Global {
     #[arg(long, value_name = "WHERE")]
     log: Option<OsString>,
 
-    /// The form of the log: text or json
+    /// Form of the log
     #[arg(
         long,
         value_name = "FORMAT",
@@ -35,7 +35,7 @@ pub struct Global {
     )]
     log_format: LogFormat,
 
-    /// The lowest level that is logged: error, warning or debug
+    /// Lowest level that is logged
     #[arg(long, value_name = "LEVEL", ignore_case = true)]
     log_level: Option<LogLevel>,
 
@@ -43,11 +43,11 @@ pub struct Global {
     #[arg(long)]
     systemd_cgroup: bool,
 
-    /// Who makes the container's cgroup: cgroupfs, systemd or disabled
+    /// Who makes the container's cgroup
     #[arg(long, value_name = "MANAGER")]
     cgroup_manager: Option<CgroupManager>,
 
-    /// Go on where a cgroup cannot be had: true, false or auto
+    /// Go on where a cgroup cannot be had
     #[arg(
         long,
         value_name = "WHEN",

@@ -13,7 +13,7 @@ use crate::state::{Container, Report, Status};
 
 #[derive(Args, Debug)]
 pub struct List {
-    /// Form of the output: table or json
+    /// Form of the output
     #[arg(
         short,
         long,

@@ -11,7 +11,7 @@ use crate::error::Result;
 
 #[derive(Args, Debug)]
 pub struct Mounts {
-    /// What to do: add or remove
+    /// What to do
     #[arg(value_name = "ACTION")]
     action: Action,
 

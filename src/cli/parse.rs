@@ -60,7 +60,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
 }
 
 fn parse_verb(entry: &'static Entry, rest: Vec<OsString>, global: Global) -> Result<Parsed> {
-    let command = (entry.options)(verb_command(entry));
+    let command = verb_command(entry);
     let name = OsString::from(entry.name);
     let rest = rest.into_iter().map(|word| two_dashes(entry.name, word));
     let arguments = std::iter::once(name).chain(rest);
@@ -106,7 +106,7 @@ fn refuse_a_handler(program: &OsStr) -> Result<()> {
     Ok(())
 }
 
-fn bare_command(name: &'static str) -> Command {
+fn with_help(command: Command) -> Command {
     // crun's parser knows -? and --usage too.
     let help = Arg::new("help")
         .short('h')
@@ -115,7 +115,7 @@ fn bare_command(name: &'static str) -> Command {
         .alias("usage")
         .action(ArgAction::Help)
         .help("Print help");
-    Command::new(name)
+    command
         .disable_help_flag(true)
         .disable_version_flag(true)
         .disable_help_subcommand(true)
@@ -123,43 +123,40 @@ fn bare_command(name: &'static str) -> Command {
         .arg(help)
 }
 
-fn with_global_options(command: Command) -> Command {
+fn with_global_options() -> Command {
     let version = Arg::new("version")
         .short('v')
         .short_alias('V')
         .long("version")
         .action(ArgAction::SetTrue)
         .help("Print the version");
-    Global::augment_args(command).arg(version)
+    with_help(Global::augment_args(Command::new("rt")).arg(version))
 }
 
 /// Knows the global options, and takes the first word behind them as the verb.
 fn global_command() -> Command {
-    with_global_options(bare_command("rt"))
+    with_global_options()
         .allow_external_subcommands(true)
         .override_usage("rt [OPTIONS] <COMMAND>")
 }
 
 fn verb_command(entry: &Entry) -> Command {
-    let mut command = bare_command(entry.name)
+    let command = (entry.options)(Command::new(entry.name));
+    let command = with_help(command)
         .bin_name(format!("rt {}", entry.name))
         .about(entry.about);
-    if let Some(usage) = entry.usage {
-        command = command.override_usage(format!("rt {} {usage}", entry.name));
+    match entry.usage {
+        Some(usage) => command.override_usage(format!("rt {} {usage}", entry.name)),
+        None => command,
     }
-    command
 }
 
 fn everything() -> Command {
-    with_global_options(bare_command("rt"))
+    with_global_options()
         .about("A low-level container runtime: reads an OCI bundle and makes the container")
         .subcommand_required(true)
         .disable_help_subcommand(false)
-        .subcommands(
-            VERBS
-                .iter()
-                .map(|entry| (entry.options)(verb_command(entry))),
-        )
+        .subcommands(VERBS.iter().map(verb_command))
 }
 
 fn help_of_everything() -> String {

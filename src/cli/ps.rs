@@ -13,7 +13,7 @@ use crate::error::{Context, Error, Result};
 
 #[derive(Args, Debug)]
 pub struct Ps {
-    /// Form of the output: table or json
+    /// Form of the output
     #[arg(
         short,
         long,

@@ -207,7 +207,10 @@ fn the_version_is_three_lines_that_engines_take_apart() {
 fn help_is_there_for_all_and_for_each() {
     let all = text("--help");
     for verb in &super::VERBS {
-        assert!(all.contains(verb.name), "{}", verb.name);
+        assert!(
+            all.contains(&format!("{:10}  {}", verb.name, verb.about)),
+            "{all}"
+        );
         let Ok(parsed) = parsed(&format!("{} --help", verb.name)) else {
             panic!("{}", verb.name);
         };

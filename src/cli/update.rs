@@ -9,7 +9,7 @@ use clap::Args;
 use super::{Global, Verb, not_yet};
 use crate::error::Result;
 
-/// The values stay text until they are used: `64m` and `-1` are legal where a size is meant.
+// The values stay text until they are used: `64m` and `-1` are legal where a size is meant.
 #[derive(Args, Debug)]
 pub struct Update {
     /// Read linux.resources from this file; - is standard input

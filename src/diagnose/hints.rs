@@ -157,14 +157,14 @@ const TABLE: &[Row] = &[
     Row {
         calls: MOUNT,
         errnos: &[EPERM],
-        about: &["\"proc\""],
+        about: &["\"proc\"", "(/proc)"],
         when: ALWAYS,
         hint: "the kernel mounts proc only for the owner of the pid namespace, and only where nothing covers parts of the outer /proc: add a pid namespace, and in a container unmask the outer /proc",
     },
     Row {
         calls: MOUNT,
         errnos: &[EPERM],
-        about: &["\"sysfs\""],
+        about: &["\"sysfs\"", "(/sys)"],
         when: ALWAYS,
         hint: "the kernel mounts sysfs only for the owner of the network namespace: add a network namespace, or bind the host's /sys as `rt spec --rootless` does",
     },
@@ -256,6 +256,33 @@ mod tests {
             }
             assert!(!row.hint.contains('\n') && row.hint.len() < 256, "{hint}");
         }
+    }
+
+    /// Hints that are made where the error is made are held to the same.
+    #[test]
+    fn no_other_hint_in_the_code_holds_one_either() {
+        let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+        let mut seen = 0;
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let text = std::fs::read_to_string(&path).unwrap();
+                for (start, call) in text.match_indices("hint(") {
+                    let rest = &text[start + call.len()..];
+                    let end = rest.find("\")").unwrap_or(rest.len());
+                    let hint = rest[..end].to_lowercase();
+                    seen += 1;
+                    for phrase in MATCHED.iter().filter(|_| end < 500) {
+                        assert!(!hint.contains(phrase), "{path:?}: {phrase:?} in {hint:?}");
+                    }
+                }
+            }
+        }
+        assert!(seen > 20);
     }
 
     #[test]

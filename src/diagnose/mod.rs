@@ -25,7 +25,10 @@ pub fn report(error: &Error) {
     };
     let hint = match error.hint() {
         Some(hint) => Some(hint.to_owned()),
-        None => hints::find(error, &hints::Situation::here()).map(str::to_owned),
+        None => error
+            .call()
+            .and_then(|_| hints::find(error, &hints::Situation::here()))
+            .map(str::to_owned),
     };
     let apart = log::is_apart_from_stderr();
     if apart {
