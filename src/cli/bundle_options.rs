@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::log;
 use crate::plan::{self, CreateOptions, HostPath, Plan};
+use crate::state;
 
 #[derive(Args, Clone, Debug)]
 pub struct BundleOptions {
@@ -63,8 +64,8 @@ impl BundleOptions {
 
     /// Reads the bundle and decides everything; changes nothing.
     pub fn plan(&self, verb: &str, global: &Global) -> Result<(Bundle, Plan)> {
-        crate::state::validate_id(&self.id)?;
-        let bundle = Bundle::open(&self.bundle, self.config.as_deref())
+        let bundle = state::validate_id(&self.id)
+            .and_then(|()| Bundle::open(&self.bundle, self.config.as_deref()))
             .map_err(|e| self.name_the_right_call(e, verb))?;
         let options = CreateOptions {
             id: self.id.clone(),
@@ -106,7 +107,7 @@ impl BundleOptions {
 
     /// Where the container's id names the bundle that was meant (`rt create DIR`), the remedy
     /// is the right call rather than any other.
-    pub fn name_the_right_call(&self, error: Error, verb: &str) -> Error {
+    fn name_the_right_call(&self, error: Error, verb: &str) -> Error {
         let meant = Path::new(&self.id);
         let missing = self.config.is_none() && !self.bundle.join("config.json").exists();
         if !missing || !meant.join("config.json").is_file() {

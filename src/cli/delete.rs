@@ -13,9 +13,10 @@ use clap::Args;
 use super::{Global, Verb, not_yet, processes};
 use crate::bundle::Bundle;
 use crate::error::{Context, Error, Kind, Result};
+use crate::hooks;
 use crate::log;
 use crate::plan::hooks::Hooks;
-use crate::state::{Container, Phase, Record, Root, Status};
+use crate::state::{Container, Phase, Record, Report, Root, Status};
 
 /// How long another command on the same container is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -148,5 +149,12 @@ fn run_poststop(hooks: &Hooks, record: &Record) {
     if hooks.poststop.is_empty() {
         return;
     }
-    log::warning(|| format!("{}: poststop hooks are not run yet", record.id));
+    let report = Report::for_hook(record, Status::Stopped);
+    let errors = match serde_json::to_vec(&report) {
+        Ok(state) => hooks::run_all(&hooks.poststop, &state),
+        Err(e) => vec![Error::system(e.to_string())],
+    };
+    for error in errors {
+        log::warning(|| error.to_string());
+    }
 }
