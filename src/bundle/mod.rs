@@ -19,7 +19,9 @@ pub mod words;
 use std::path::{Path, PathBuf};
 
 pub use config::{Config, Process};
-pub use example::{example, example_for};
+pub use example::example;
+#[cfg(test)]
+pub use example::example_for;
 
 use crate::error::{Context, Error, Result};
 

@@ -95,8 +95,9 @@ impl Cgroup {
         warnings: &mut Vec<String>,
     ) -> Result<Cgroup> {
         let resources = bundle.config.linux().resources.as_ref();
+        let version = bundle.config.oci_version.as_deref().unwrap_or_default();
         let settings = match resources {
-            Some(resources) => limits::settings(resources, warnings)?,
+            Some(resources) => limits::settings(resources, version, warnings)?,
             None => Vec::new(),
         };
         let placement = place(bundle, options, host)?;

@@ -34,6 +34,7 @@ pub struct Rootfs {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(clippy::enum_variant_names)] // pivot_root is the name of the call
 pub enum Pivot {
     /// pivot_root(2).
     PivotRoot,

@@ -9,15 +9,28 @@ use crate::bundle::{example, read};
 
 /// The check, the JSON pointer at which a value is put into the example, the value (null:
 /// taken away), and the place that has to be named.
+type Case = (&'static str, &'static str, Value, &'static str);
+
+fn cases() -> Vec<Case> {
+    [
+        of_bundle_and_process(),
+        of_mounts_and_hooks(),
+        of_namespaces(),
+        of_linux(),
+        of_resources(),
+    ]
+    .concat()
+}
+
 #[rustfmt::skip]
-fn cases() -> Vec<(&'static str, &'static str, Value, &'static str)> {
-    let uts_pid = json!([{"type": "pid"}, {"type": "mount"}]);
+fn of_bundle_and_process() -> Vec<Case> {
+    let without_uts = json!([{"type": "pid"}, {"type": "mount"}]);
     vec![
         ("version-is-there", "/ociVersion", Value::Null, "ociVersion"),
         ("version-is-1", "/ociVersion", json!("2.0.0"), "ociVersion"),
         ("root-is-there", "/root", Value::Null, "root"),
         ("root-is-there", "/root/path", json!(""), "root.path"),
-        ("name-in-own-uts-namespace", "/linux/namespaces", uts_pid, "hostname"),
+        ("name-in-own-uts-namespace", "/linux/namespaces", without_uts, "hostname"),
         ("name-fits", "/hostname", json!("x".repeat(65)), "hostname"),
         ("annotation-has-a-key", "/annotations", json!({"": "x"}), "annotations"),
         ("no-nul-byte", "/process/args", json!(["sh", "a\0b"]), "process.args[1]"),
@@ -53,6 +66,12 @@ fn cases() -> Vec<(&'static str, &'static str, Value, &'static str)> {
          "process.ioPriority.priority"),
         ("cpu-affinity-is-a-list", "/process/execCPUAffinity", json!({"final": "a"}),
          "process.execCPUAffinity.final"),
+    ]
+}
+
+#[rustfmt::skip]
+fn of_mounts_and_hooks() -> Vec<Case> {
+    vec![
         ("mount-has-a-destination", "/mounts/0/destination", Value::Null, "mounts[0].destination"),
         ("mount-has-a-type", "/mounts/1/type", Value::Null, "mounts[1].type"),
         ("bind-mount-has-a-source", "/mounts/1", json!({"destination": "/x", "options": ["rbind"]}),
@@ -72,6 +91,12 @@ fn cases() -> Vec<(&'static str, &'static str, Value, &'static str)> {
          "hooks.createRuntime[0].timeout"),
         ("hook-env-has-names", "/hooks", json!({"startContainer": [{"path": "/a", "env": ["x"]}]}),
          "hooks.startContainer[0].env[0]"),
+    ]
+}
+
+#[rustfmt::skip]
+fn of_namespaces() -> Vec<Case> {
+    vec![
         ("namespace-is-known", "/linux/namespaces/0/type", json!("dream"), "linux.namespaces[0].type"),
         ("namespace-once", "/linux/namespaces/1/type", json!("pid"), "linux.namespaces[1].type"),
         ("namespace-path-is-absolute", "/linux/namespaces/1/path", json!("ns/net"), "linux.namespaces[1].path"),
@@ -94,6 +119,12 @@ fn cases() -> Vec<(&'static str, &'static str, Value, &'static str)> {
         ("id-mappings-do-not-overlap", "/linux/gidMappings", json!([
             {"containerID": 0, "hostID": 1000, "size": 5}, {"containerID": 5, "hostID": 1004, "size": 1}]),
          "linux.gidMappings[1]"),
+    ]
+}
+
+#[rustfmt::skip]
+fn of_linux() -> Vec<Case> {
+    vec![
         ("device-is-legal", "/linux/devices", json!([{"type": "x", "path": "/dev/x", "major": 1, "minor": 1}]),
          "linux.devices[0].type"),
         ("device-is-legal", "/linux/devices", json!([{"type": "p", "path": "dev/x"}]), "linux.devices[0].path"),
@@ -125,6 +156,12 @@ fn cases() -> Vec<(&'static str, &'static str, Value, &'static str)> {
         ("memory-policy-fields-agree", "/linux/memoryPolicy", json!({"mode": "MPOL_BIND", "nodes": "0",
          "flags": ["MPOL_F_STATIC_NODES", "MPOL_F_RELATIVE_NODES"]}), "linux.memoryPolicy.flags"),
         ("intel-rdt-is-legal", "/linux/intelRdt", json!({"closID": "a/b"}), "linux.intelRdt.closID"),
+    ]
+}
+
+#[rustfmt::skip]
+fn of_resources() -> Vec<Case> {
+    vec![
         ("device-rule-is-legal", "/linux/resources/devices/0/access", json!("rx"),
          "linux.resources.devices[0].access"),
         ("device-rule-is-legal", "/linux/resources/devices/0/type", json!("p"),
