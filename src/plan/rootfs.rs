@@ -31,6 +31,9 @@ pub struct Rootfs {
     pub readonly_paths: Vec<ContainerPath>,
     /// `linux.mountLabel`, appended to the data of mounts that take a context.
     pub mount_label: Option<String>,
+    /// Where the host has cgroup2 mounted: bound where a mount of one's own is refused. None
+    /// where there is none, or no cgroup is wanted.
+    pub cgroup_mount: Option<HostPath>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,6 +171,10 @@ impl Rootfs {
             masked_paths: paths(&linux.masked_paths),
             readonly_paths: paths(&linux.readonly_paths),
             mount_label: linux.mount_label.clone().filter(|label| !label.is_empty()),
+            cgroup_mount: host
+                .cgroup2
+                .as_ref()
+                .map(|cgroup2| HostPath::new(&cgroup2.mount)),
         })
     }
 }

@@ -173,15 +173,14 @@ impl Init<'_> {
         &'a self,
         ask: &'a dyn Fn(usize) -> Result<std::os::fd::OwnedFd>,
     ) -> rootfs::Context<'a> {
-        let placement = match &self.plan.cgroup.placement {
-            Placement::Path { mount, path } if self.has_cgroup => Some((mount.as_path(), path)),
+        let own_cgroup = match &self.plan.cgroup.placement {
+            Placement::Path { mount, path } if self.has_cgroup => Some(mount.as_path().join(path)),
             _ => None,
         };
         rootfs::Context {
             namespaces: &self.plan.namespaces,
             in_user_namespace: self.plan.namespaces.is_private(Kind::User) || self.plan.rootless,
-            cgroup_mount: placement.map(|(mount, _)| mount),
-            own_cgroup: placement.map(|(mount, path)| mount.join(path)),
+            own_cgroup,
             ask_parent: self.mounts_by_parent.then_some(ask),
         }
     }

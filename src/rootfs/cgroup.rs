@@ -10,6 +10,7 @@ use super::bind::Tree;
 use super::mount::Request;
 use super::{Context, masks};
 use crate::error::Result;
+use crate::plan::HostPath;
 use crate::plan::namespaces::Kind;
 use crate::plan::rootfs::FileSystem;
 use crate::sys::mount::Place;
@@ -35,7 +36,7 @@ pub fn mount(request: &Request<'_>, fs: &FileSystem, context: &Context<'_>) -> R
         .own_cgroup
         .as_deref()
         .filter(|_| context.namespaces.is_private(Kind::Cgroup));
-    let bound = match own.or(context.cgroup_mount) {
+    let bound = match own.or(request.plan.cgroup_mount.as_ref().map(HostPath::as_path)) {
         Some(path) => Tree::copy(Place::Host(path), libc::AT_RECURSIVE)
             .and_then(|tree| request.attach(tree, target.as_fd())),
         None => Err(refused.clone()),

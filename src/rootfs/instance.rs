@@ -79,7 +79,7 @@ impl Request<'_> {
                 Some(sys::file::c_name(&format!("{mode:o}"))?),
             ));
         }
-        if let Some(label) = self.label
+        if let Some(label) = &self.plan.mount_label
             && !matches!(
                 fs.kind.as_bytes(),
                 b"proc" | b"sysfs" | b"cgroup2" | b"mqueue"

@@ -25,7 +25,7 @@ mod pseudo;
 mod tests;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use nix::sys::stat::Mode;
 
@@ -41,9 +41,8 @@ pub struct Context<'a> {
     pub namespaces: &'a Namespaces,
     /// Whether this process is in a user namespace that is not the host's first.
     pub in_user_namespace: bool,
-    /// Where the host has cgroup2 mounted, for a bind where a mount of it is refused.
-    pub cgroup_mount: Option<&'a Path>,
-    /// The container's own cgroup below it, absolute, for a private cgroup namespace.
+    /// The directory of the container's own cgroup on the host, for a private cgroup
+    /// namespace where a mount of cgroup2 is refused.
     pub own_cgroup: Option<PathBuf>,
     /// Asks the parent for the source of `mounts[i]` as a detached mount: where the parent
     /// has rights that this process lacks.
@@ -82,7 +81,7 @@ pub fn prepare(plan: &Rootfs, context: &Context<'_>) -> Result<Prepared> {
     let root = Root::attach(&plan.root).at("/root/path", || "root.path")?;
     let mut readonly_later = Vec::new();
     for entry in &plan.mounts {
-        let made = mount::apply(&root, entry, plan.mount_label.as_deref(), context)
+        let made = mount::apply(&root, entry, plan, context)
             .at(&mount_pointer(entry), || mount_name(entry))?;
         if let Some(fd) = made.readonly_later {
             readonly_later.push((entry.destination.clone(), fd));

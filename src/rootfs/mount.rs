@@ -13,7 +13,7 @@ use super::bind::Tree;
 use super::{Context, cgroup, copy_up, propagation, pseudo};
 use crate::error::{Context as _, Error, Result};
 use crate::plan::HostPath;
-use crate::plan::rootfs::{FileSystem, Mount, Source};
+use crate::plan::rootfs::{FileSystem, Mount, Rootfs, Source};
 use crate::sys;
 use crate::sys::mount::{Attributes, Place};
 
@@ -32,17 +32,11 @@ pub struct Request<'a> {
     pub attributes: Attributes,
     /// For the mounts below it too.
     pub recursive: Attributes,
-    /// `context=` of SELinux.
-    pub label: Option<&'a str>,
+    pub plan: &'a Rootfs,
 }
 
 /// Makes one mount, with its flags and its propagation.
-pub fn apply(
-    root: &Root,
-    entry: &Mount,
-    label: Option<&str>,
-    context: &Context<'_>,
-) -> Result<Made> {
+pub fn apply(root: &Root, entry: &Mount, plan: &Rootfs, context: &Context<'_>) -> Result<Made> {
     if entry.destination.is_root() && !matches!(entry.source, Source::Remount(_)) {
         return Err(
             Error::invalid("the container's root cannot be mounted over")
@@ -50,7 +44,7 @@ pub fn apply(
         );
     }
     let later = becomes_readonly_later(entry);
-    let request = Request::new(root, entry, label, later);
+    let request = Request::new(root, entry, plan, later);
     let mount = match &entry.source {
         Source::Bind {
             path,
@@ -115,7 +109,7 @@ fn becomes_readonly_later(entry: &Mount) -> bool {
 }
 
 impl<'a> Request<'a> {
-    fn new(root: &'a Root, entry: &'a Mount, label: Option<&'a str>, later: bool) -> Request<'a> {
+    fn new(root: &'a Root, entry: &'a Mount, plan: &'a Rootfs, later: bool) -> Request<'a> {
         let later = if later { libc::MOUNT_ATTR_RDONLY } else { 0 };
         Request {
             root,
@@ -130,7 +124,7 @@ impl<'a> Request<'a> {
                 clear: entry.recursive_clear,
                 propagation: 0,
             },
-            label,
+            plan,
         }
     }
 

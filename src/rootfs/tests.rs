@@ -76,6 +76,7 @@ fn empty_plan(scratch: &Path) -> Rootfs {
         masked_paths: Vec::new(),
         readonly_paths: Vec::new(),
         mount_label: None,
+        cgroup_mount: Some(HostPath::new("/sys/fs/cgroup")),
     }
 }
 
@@ -90,7 +91,6 @@ fn with_context<T>(kinds: &[Kind], body: impl FnOnce(&Context<'_>) -> T) -> T {
     body(&Context {
         namespaces: &namespaces(kinds),
         in_user_namespace: kinds.contains(&Kind::User),
-        cgroup_mount: Some(Path::new("/sys/fs/cgroup")),
         own_cgroup: None,
         ask_parent: None,
     })

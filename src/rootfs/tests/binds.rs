@@ -85,7 +85,7 @@ fn a_flag_that_the_host_locked_cannot_be_cleared_and_is_named() {
             ..mount(0, "/second", bind("/kept"), 0)
         };
         let error = with_context(&[Kind::User], |context| {
-            super::super::mount::apply(&root, &entry, None, context).map(drop)
+            super::super::mount::apply(&root, &entry, &plan, context).map(drop)
         })
         .unwrap_err();
         let text = error.to_string();
