@@ -49,6 +49,12 @@ impl Gate {
     }
 }
 
+impl AsFd for Gate {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.listener.as_fd()
+    }
+}
+
 /// Opens the gate of a created container: init goes on. The outcome is read with
 /// [`Outcome::conclude`].
 pub fn open(state_directory: BorrowedFd<'_>) -> Result<(Wire, Outcome)> {
@@ -82,6 +88,12 @@ pub enum Conclusion {
     Refused(i32),
     /// init ended before it came to execve.
     Lost,
+}
+
+impl AsFd for Outcome {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.word.as_fd()
+    }
 }
 
 impl Outcome {

@@ -65,7 +65,7 @@ pub fn run(init: &Init<'_>, birth: Birth) -> Infallible {
     let starter = match init.gate {
         Some(gate) => {
             drop(wire);
-            gate.wait(init.outcome)
+            init.wait_at(gate)
         }
         None => wire.await_answer().map(|_| wire).map_err(Error::from),
     };
@@ -203,6 +203,20 @@ impl Init<'_> {
         let state = serde_json::to_vec(&Report::for_hook(&record, status))
             .map_err(|e| Error::system(format!("the state for hooks: {e}")))?;
         hooks::run(list, &state)
+    }
+
+    /// Keeps nothing of the parent's but what the gate needs: the directories of the host would
+    /// be there for whoever may look into this process (CVE-2024-21626), and the container's
+    /// lock would stay taken if the parent was killed before it could give it up.
+    fn wait_at(&self, gate: &Gate) -> Result<Wire> {
+        crate::log::divert(|_, _| {});
+        kernel::close_all_but(
+            self.plan.descriptors.first_closed(),
+            &[gate.as_fd(), self.outcome.as_fd()],
+        )?;
+        let starter = gate.wait(self.outcome)?;
+        starter.carry_log()?;
+        Ok(starter)
     }
 
     fn when_refused(&self) -> limits::WhenRefused {
