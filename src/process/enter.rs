@@ -261,13 +261,8 @@ impl Entry<'_> {
                     "open",
                     "\"/\", O_PATH",
                 )?;
-                let pty = terminal::open_pty(
-                    root.as_fd(),
-                    settings.size,
-                    self.process.uid,
-                    self.process.gid,
-                )
-                .at("/process/terminal", || "process.terminal")?;
+                let pty = terminal::open_pty(root.as_fd(), settings.size, self.process.uid)
+                    .at("/process/terminal", || "process.terminal")?;
                 self.wire.ask(Request::Console, Some(pty.master.as_fd()))?;
                 drop(pty.master);
                 terminal::make_controlling(pty.slave)?;

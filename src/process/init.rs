@@ -161,7 +161,6 @@ impl Init<'_> {
             prepared.root().as_fd(),
             settings.size,
             self.plan.process.uid,
-            self.plan.process.gid,
         )
         .at("/process/terminal", || "process.terminal")?;
         rootfs::bind_console(prepared, pty.slave.as_fd())?;

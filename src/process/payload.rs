@@ -37,8 +37,7 @@ pub struct Program {
 /// For a payload without a terminal: makes the three streams usable for its user, and swaps
 /// the host's /dev/null for the container's. Before the ids change.
 pub fn adapt_streams(process: &Process) -> Result<()> {
-    terminal::reopen_dev_null()?;
-    terminal::fix_stdio_ownership(process.uid, process.gid)
+    terminal::adapt_streams(process.uid)
 }
 
 /// Turns this process into the payload's, up to but without execve.

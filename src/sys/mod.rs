@@ -7,6 +7,7 @@
 
 #![allow(unsafe_code)]
 
+mod words;
 pub mod bpf;
 pub mod capability;
 pub mod file;
@@ -20,7 +21,7 @@ pub mod procfs;
 pub mod program;
 pub mod schedule;
 pub mod socket;
-mod words;
+pub mod terminal;
 
 use std::fmt;
 

@@ -2,6 +2,8 @@
 
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -9,7 +11,7 @@ use nix::sys::socket::{
     UnixAddr,
 };
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::sys::check;
 
 /// Two connected ends, close-on-exec.
@@ -106,6 +108,25 @@ pub fn connect(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
         format_args!("{name:?}"),
     )?;
     Ok(socket)
+}
+
+/// Connects to the stream socket at `path`, which may be longer than the 107 bytes that
+/// sun_path holds.
+pub fn connect_stream(path: &Path) -> Result<OwnedFd> {
+    const SUN_PATH_MAX: usize = 107;
+    let connected = match (path.parent(), path.file_name()) {
+        (Some(parent), Some(name)) if path.as_os_str().len() > SUN_PATH_MAX => {
+            let directory = std::fs::File::open(parent);
+            directory.and_then(|directory| {
+                let through = format!("/proc/self/fd/{}", directory.as_raw_fd());
+                UnixStream::connect(Path::new(&through).join(name))
+            })
+        }
+        _ => UnixStream::connect(path),
+    };
+    connected
+        .map(OwnedFd::from)
+        .map_err(|e| Error::io("connect", path, &e))
 }
 
 /// Waits for a connection.
