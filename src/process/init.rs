@@ -17,7 +17,7 @@ use crate::plan::namespaces::{IdRange, Kind};
 use crate::rootfs::{self, Prepared};
 use crate::security::{keyring, limits};
 use crate::state::{Identity, Record, Report, Status};
-use crate::sys::process as kernel;
+use crate::sys::{descriptor, process as kernel};
 use crate::{hooks, terminal};
 
 use super::gate::{Gate, Outcome};
@@ -209,7 +209,7 @@ impl Init<'_> {
     /// lock would stay taken if the parent was killed before it could give it up.
     fn wait_at(&self, gate: &Gate) -> Result<Wire> {
         crate::log::divert(|_, _| {});
-        kernel::close_all_but(
+        descriptor::close_all_but(
             self.plan.descriptors.first_closed(),
             &[gate.as_fd(), self.outcome.as_fd()],
         )?;

@@ -20,7 +20,7 @@ use crate::plan::Descriptors;
 use crate::plan::process::Process;
 use crate::security;
 use crate::sys::process as kernel;
-use crate::sys::{check, schedule};
+use crate::sys::{check, descriptor, schedule};
 use crate::terminal;
 
 use super::gate::Outcome;
@@ -73,9 +73,10 @@ pub fn prepare(process: &Process, descriptors: Descriptors, procfs: &Procfs) -> 
 /// Becomes the payload. Returns only why it could not.
 pub fn execute(program: &Program, outcome: &Outcome) -> Error {
     kernel::reset_signals();
-    if let Err(error) =
-        kernel::close_from(program.descriptors.first_closed(), kernel::Close::OnExec)
-    {
+    if let Err(error) = descriptor::close_from(
+        program.descriptors.first_closed(),
+        descriptor::Close::OnExec,
+    ) {
         return error;
     }
     outcome.at_execve();

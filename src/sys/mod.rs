@@ -10,6 +10,7 @@
 mod words;
 pub mod bpf;
 pub mod capability;
+pub mod descriptor;
 pub mod file;
 pub mod keyring;
 pub mod limits;

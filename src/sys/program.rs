@@ -15,7 +15,8 @@ use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::sys::wait::WaitStatus;
 
 use super::check;
-use super::process::{self, Cloned, Close};
+use super::descriptor::{self, Close};
+use super::process::{self, Cloned};
 use crate::error::Error;
 
 /// What execve(2) gets; the streams become descriptors 0, 1 and 2.
@@ -126,7 +127,7 @@ fn become_program(
         }
     }
     // Ours are close-on-exec, but the caller of `rt` may have left some of its own open.
-    let _ = process::close_from(3, Close::OnExec);
+    let _ = descriptor::close_from(3, Close::OnExec);
     process::reset_signals();
     // SAFETY: the path is a C string, both arrays are of C strings and end with a null
     // pointer, and all of it lives in the copied memory of the parent.

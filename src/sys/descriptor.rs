@@ -1,0 +1,102 @@
+//! Descriptors by the range: close_range(2).
+
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+
+use nix::errno::Errno;
+
+use crate::error::{Error, Result};
+
+/// Closes every descriptor from `first` on when the next program starts, or now.
+///
+/// KERNEL(5.11): without close_range(2) (or its flag) by a walk over /proc/self/fd.
+pub fn close_from(first: u32, when: Close) -> Result<()> {
+    close_between(first, u32::MAX, when)
+}
+
+/// Closes every descriptor from `first` on now, but those in `keep`.
+///
+/// For a cloned process that ends by execve or [`exit_now`]: nothing that owns one of the
+/// others may be used or dropped any more.
+pub fn close_all_but(first: u32, keep: &[BorrowedFd<'_>]) -> Result<()> {
+    let mut kept: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd() as u32).collect();
+    kept.sort_unstable();
+    let mut next = first;
+    for fd in kept.into_iter().filter(|fd| *fd >= first) {
+        if fd > next {
+            close_between(next, fd - 1, Close::Now)?;
+        }
+        next = fd + 1;
+    }
+    close_between(next, u32::MAX, Close::Now)
+}
+
+/// When [`close_from`] takes effect.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Close {
+    Now,
+    OnExec,
+}
+
+/// Both ends are included.
+fn close_between(first: u32, last: u32, when: Close) -> Result<()> {
+    let flags = match when {
+        Close::Now => 0,
+        Close::OnExec => libc::CLOSE_RANGE_CLOEXEC,
+    };
+    // SAFETY: closing descriptors touches no memory. A caller of `Close::Now` uses none of
+    // those that it owns in this range any more.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
+    match Errno::result(result) {
+        Ok(_) => Ok(()),
+        Err(_) => close_each_between(first, last, when),
+    }
+}
+
+fn close_each_between(first: u32, last: u32, when: Close) -> Result<()> {
+    let path = "/proc/self/fd";
+    let entries = std::fs::read_dir(path).map_err(|e| Error::io("open", path, &e))?;
+    let open: Vec<RawFd> = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|fd: &RawFd| (first..=last).contains(&(*fd as u32)))
+        .collect();
+    for fd in open {
+        // A failure here is EBADF: the descriptor of the walk itself, closed by now.
+        match when {
+            // SAFETY: closing touches no memory; see `close_between`.
+            Close::Now => drop(unsafe { libc::close(fd) }),
+            // SAFETY: setting a flag touches no memory.
+            Close::OnExec => drop(unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) }),
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+    use std::os::fd::AsFd;
+
+    use nix::fcntl::{FcntlArg, fcntl};
+    use nix::sys::wait::WaitStatus;
+
+    use super::*;
+    use crate::sys::process::{Cloned, clone, exit_now, wait};
+
+    #[test]
+    fn a_child_keeps_the_descriptors_that_it_names_and_no_others() {
+        let files: Vec<File> = (0..5).map(|_| File::open("/dev/null").unwrap()).collect();
+        let keep = [files[3].as_fd(), files[1].as_fd()];
+        match clone(0, None).unwrap() {
+            Cloned::Child { .. } => {
+                let is_closed = close_all_but(3, &keep).is_ok();
+                let open = |n: usize| fcntl(files[n].as_fd(), FcntlArg::F_GETFD).is_ok();
+                let right = [0, 1, 2, 3, 4].map(open) == [false, true, false, true, false];
+                exit_now(i32::from(!(is_closed && right)));
+            }
+            Cloned::Parent { pidfd, .. } => {
+                let status = wait(pidfd.as_fd()).unwrap();
+                assert!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}");
+            }
+        }
+    }
+}
