@@ -36,12 +36,14 @@ impl IdRange {
 }
 
 /// What a caller wants to know beside the cheap facts, each of which costs a few files.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Wanted {
     /// Where cgroup2 is mounted and where in it this process is.
     pub cgroup: bool,
     /// What newuidmap(1) would allow.
     pub subordinate_ids: bool,
+    /// Whether this file stands for the caller's own network namespace.
+    pub network_namespace: Option<PathBuf>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,6 +60,8 @@ pub struct Host {
     pub cgroup2: Option<Cgroup2>,
     /// None where it was not asked for.
     pub subordinate: Option<Subordinate>,
+    /// Whether the network namespace that was asked about is the caller's own.
+    pub is_own_network: bool,
 }
 
 /// Where cgroup2 is.
@@ -76,6 +80,9 @@ impl Host {
         let mut host = identity::probe()?;
         if wanted.cgroup {
             host.cgroup2 = cgroup::probe();
+        }
+        if let Some(path) = &wanted.network_namespace {
+            host.is_own_network = identity::is_own_network(path);
         }
         if wanted.subordinate_ids && !host.may_map_ids() {
             host.subordinate = Some(subordinate::probe(host.euid));

@@ -71,6 +71,18 @@ fn id_map(path: &str) -> Result<Vec<IdRange>> {
     }
 }
 
+/// Whether `path` leads to the namespace of /proc/self/ns/net; namespaces(7): device and inode
+/// tell. A path that leads nowhere does not: joining it will say what is wrong.
+pub fn is_own_network(path: &std::path::Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let identity = |path: &std::path::Path| {
+        std::fs::metadata(path)
+            .ok()
+            .map(|file| (file.dev(), file.ino()))
+    };
+    identity(path).is_some_and(|one| Some(one) == identity("/proc/self/ns/net".as_ref()))
+}
+
 fn parse_id_map(text: &str) -> Vec<IdRange> {
     text.lines()
         .filter_map(|line| {

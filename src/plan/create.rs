@@ -10,7 +10,7 @@ use super::hooks::Hooks;
 use super::namespaces::{Kind, Namespaces};
 use super::process::Process;
 use super::rootfs::Rootfs;
-use super::{Descriptors, HostPath, Plan, c_string, sysctl};
+use super::{Descriptors, HostPath, Plan, c_string, mounts, sysctl};
 use crate::bundle::Bundle;
 use crate::error::{Context, Error, Result};
 use crate::host::{Host, Wanted};
@@ -41,7 +41,13 @@ pub fn wanted(bundle: &Bundle, options: &CreateOptions) -> Wanted {
     let linux = bundle.config.linux();
     let only_own_id =
         |maps: &[crate::bundle::linux::IdMapping]| matches!(maps, [one] if one.size == 1);
+    let network = linux
+        .namespace("network")
+        .and_then(|namespace| namespace.path.as_deref());
     Wanted {
+        network_namespace: network
+            .filter(|path| !path.is_empty() && !linux.sysctl.is_empty())
+            .map(Into::into),
         cgroup: options.cgroup_manager != CgroupManager::Disabled,
         subordinate_ids: !(only_own_id(&linux.uid_mappings) && only_own_id(&linux.gid_mappings)),
     }
@@ -59,6 +65,9 @@ impl Plan {
         let mut warnings = bundle.warnings.clone();
         super::refuse_what_is_not_there_yet(config)?;
         let namespaces = Namespaces::plan(config, host, &mut warnings)?;
+        if let Some((uids, gids)) = namespaces.ids_inside(host) {
+            mounts::check_ids(config, uids, gids)?;
+        }
         let process = config
             .process
             .as_ref()
@@ -82,7 +91,7 @@ impl Plan {
                 process.terminal.is_some(),
             )?,
             hooks: Hooks::plan(config)?,
-            sysctls: sysctl::plan(config),
+            sysctls: sysctl::plan(config, host)?,
             hostname: name(&config.hostname, "/hostname")?,
             domainname: name(&config.domainname, "/domainname")?,
             descriptors: options.descriptors,

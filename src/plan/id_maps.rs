@@ -22,7 +22,32 @@ pub fn plan(linux: &Linux, host: &Host, warnings: &mut Vec<String>) -> Result<Id
         (uids, gids) if uids.is_empty() && gids.is_empty() => default_maps(host, warnings)?,
         maps => maps,
     };
+    check_outer_ids("uid", &uids, &host.user_namespace.uid_map)?;
+    check_outer_ids("gid", &gids, &host.user_namespace.gid_map)?;
     choose_writer(uids, gids, host)
+}
+
+/// Refuses host ids that mean nothing to the caller, who may live in a user namespace: the
+/// kernel would say only "Operation not permitted".
+fn check_outer_ids(what: &str, maps: &[IdRange], own: &[IdRange]) -> Result<()> {
+    for (n, map) in maps.iter().enumerate() {
+        // A range may lie across lines of the outer map: each line takes what it covers.
+        let mut next = u64::from(map.outside);
+        let end = next + u64::from(map.count);
+        while next < end {
+            let line = own
+                .iter()
+                .find(|line| u32::try_from(next).is_ok_and(|id| line.contains_inside(id)));
+            let Some(line) = line else {
+                return Err(Error::invalid(format!(
+                    "linux.{what}Mappings[{n}].hostID: {next} is not mapped in the caller's own user namespace"
+                ))
+                .with_pointer(format!("/linux/{what}Mappings/{n}/hostID")));
+            };
+            next = u64::from(line.inside) + u64::from(line.count);
+        }
+    }
+    Ok(())
 }
 
 fn default_maps(host: &Host, warnings: &mut Vec<String>) -> Result<(Vec<IdRange>, Vec<IdRange>)> {
@@ -97,4 +122,134 @@ fn choose_writer(uids: Vec<IdRange>, gids: Vec<IdRange>, host: &Host) -> Result<
         .with_hint("install newuidmap and newgidmap (package uidmap or shadow-utils), or map only your own uid and gid"));
     }
     Ok(maps(IdMapWriter::Newidmap, false))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bundle::example_for;
+    use crate::plan::golden;
+
+    fn range(inside: u32, outside: u32, count: u32) -> IdRange {
+        IdRange {
+            inside,
+            outside,
+            count,
+        }
+    }
+
+    fn linux(maps: &[(u32, u32, u32)]) -> Linux {
+        let map = |&(container_id, host_id, size): &(u32, u32, u32)| IdMapping {
+            container_id,
+            host_id,
+            size,
+        };
+        let maps: Vec<IdMapping> = maps.iter().map(map).collect();
+        Linux {
+            uid_mappings: maps.clone().into(),
+            gid_mappings: maps.into(),
+            ..Linux::default()
+        }
+    }
+
+    fn plan_of(maps: &[(u32, u32, u32)], host: &Host) -> Result<IdMaps> {
+        plan(&linux(maps), host, &mut Vec::new())
+    }
+
+    #[test]
+    fn who_writes_the_maps_depends_on_rights_and_ranges() {
+        let cases = [
+            (
+                golden::root(),
+                vec![(0, 2000, 1000)],
+                IdMapWriter::Direct,
+                false,
+            ),
+            (
+                golden::user(),
+                vec![(0, 1000, 1)],
+                IdMapWriter::Direct,
+                true,
+            ),
+            (
+                golden::user(),
+                vec![(7, 1000, 1)],
+                IdMapWriter::Direct,
+                true,
+            ),
+            (
+                golden::user(),
+                vec![(0, 100_000, 1)],
+                IdMapWriter::Newidmap,
+                false,
+            ),
+            (
+                golden::user(),
+                vec![(0, 1000, 1), (1, 100_000, 9)],
+                IdMapWriter::Newidmap,
+                false,
+            ),
+            (
+                golden::podman(),
+                vec![(0, 1, 65_536)],
+                IdMapWriter::Direct,
+                false,
+            ),
+        ];
+        for (host, maps, writer, deny) in cases {
+            let plan = plan_of(&maps, &host).unwrap();
+            assert_eq!(
+                (plan.writer, plan.deny_setgroups),
+                (writer, deny),
+                "{maps:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_range_may_lie_across_the_lines_of_the_outer_map() {
+        // podman() maps 0 and, by a second line, 1 to 65536.
+        assert!(plan_of(&[(0, 0, 65_537)], &golden::podman()).is_ok());
+        let error = plan_of(&[(0, 0, 65_538)], &golden::podman()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "linux.uidMappings[0].hostID: 65537 is not mapped in the caller's own user namespace"
+        );
+    }
+
+    #[test]
+    fn without_the_tools_only_the_own_id_is_mapped() {
+        let mut host = golden::user();
+        host.subordinate.as_mut().unwrap().tools = false;
+        let mut warnings = Vec::new();
+        let maps = plan(&Linux::default(), &host, &mut warnings).unwrap();
+        assert_eq!(maps.uids, [range(0, 1000, 1)]);
+        assert!(maps.deny_setgroups);
+        assert_eq!(warnings.len(), 1);
+        assert!(
+            plan_of(&[(0, 100_000, 5)], &host)
+                .unwrap_err()
+                .hint()
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn ids_that_are_not_mapped_are_refused_with_their_place() {
+        let config = example_for(1000, 1000).replace("\"mode=0620\"", "\"mode=0620\", \"gid=5\"");
+        let plan = |config: String| {
+            let bundle = crate::bundle::Bundle::from_config(config.into_bytes(), "/b".into());
+            let options = crate::plan::CreateOptions::default();
+            crate::plan::Plan::for_create(&bundle.unwrap(), &options, &golden::user())
+        };
+        assert_eq!(
+            plan(config).unwrap_err().to_string(),
+            "config.json: mounts[2].options[5]: gid=5 is not mapped in the container's user namespace"
+        );
+        let config = example_for(1000, 1000).replace("\"uid\": 0", "\"uid\": 5");
+        assert_eq!(
+            plan(config).unwrap_err().to_string(),
+            "config.json: process.user.uid: 5 is not mapped in the container's user namespace"
+        );
+    }
 }

@@ -4,10 +4,12 @@
 
 use std::ffi::CString;
 
+use super::namespaces::{IdRange, maps_inside};
 use super::rootfs::{FileSystem, Mount, Source};
 use super::{ContainerPath, HostPath, c_string};
+use crate::bundle::checks::place_in_words;
 use crate::bundle::mount_options::{Meaning, meaning};
-use crate::bundle::{Bundle, config};
+use crate::bundle::{Bundle, Config, config};
 use crate::error::{Context, Error, Result};
 
 /// File systems whose superblock is not one mount's alone, or has no state of its own: for
@@ -28,7 +30,43 @@ pub fn plan(bundle: &Bundle) -> Result<Vec<Mount>> {
         .collect()
 }
 
+/// Refuses `uid=` and `gid=` that mean nothing in the container's user namespace: the kernel
+/// would say only "Invalid argument".
+pub fn check_ids(config: &Config, uids: &[IdRange], gids: &[IdRange]) -> Result<()> {
+    let mut bad = Vec::new();
+    for (index, mount) in config.mounts.iter().enumerate() {
+        for (n, option) in mount.options.iter().enumerate() {
+            let Some((key @ ("uid" | "gid"), Ok(id))) =
+                option.split_once('=').map(|(key, id)| (key, id.parse()))
+            else {
+                continue;
+            };
+            if !maps_inside(if key == "uid" { uids } else { gids }, id) {
+                let pointer = format!("/mounts/{index}/options/{n}");
+                let place = place_in_words(&pointer);
+                bad.push((
+                    pointer,
+                    format!("{place}: {option} is not mapped in the container's user namespace"),
+                ));
+            }
+        }
+    }
+    let Some((first, _)) = bad.first() else {
+        return Ok(());
+    };
+    let pointer = first.clone();
+    let text: Vec<String> = bad.into_iter().map(|(_, text)| text).collect();
+    Err(Error::invalid(text.join("; "))
+        .with_pointer(pointer)
+        .with_hint("leave the option out, or map the id (linux.uidMappings, linux.gidMappings)"))
+}
+
 fn plan_one(index: usize, mount: &config::Mount, bundle: &Bundle) -> Result<Mount> {
+    if !mount.uid_mappings.is_empty() {
+        return Err(Error::unsupported(
+            "uidMappings: id-mapped mounts are not there yet",
+        ));
+    }
     let options = Options::parse(mount)?;
     let kind = mount.kind.as_deref().unwrap_or_default();
     let source = match options.bind.or((kind == "bind").then_some(false)) {

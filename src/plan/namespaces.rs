@@ -124,6 +124,9 @@ impl Namespaces {
             );
             list.insert(0, (Kind::User, Namespace::New));
         }
+        if !linux.uid_mappings.is_empty() && !list.iter().any(|(kind, _)| *kind == Kind::User) {
+            warnings.push("linux.uidMappings: there is no user namespace to map ids for".into());
+        }
         let mut namespaces = Namespaces {
             list,
             ..Namespaces::default()
@@ -138,6 +141,16 @@ impl Namespaces {
                 .collect();
         }
         Ok(namespaces)
+    }
+
+    /// The maps of uids and gids that the container lives by; none where a user namespace is
+    /// joined, whose maps are known only inside.
+    pub fn ids_inside<'a>(&'a self, host: &'a Host) -> Option<(&'a [IdRange], &'a [IdRange])> {
+        match (&self.id_maps, self.is_private(Kind::User)) {
+            (Some(maps), _) => Some((&maps.uids, &maps.gids)),
+            (None, true) => None,
+            (None, false) => Some((&host.user_namespace.uid_map, &host.user_namespace.gid_map)),
+        }
     }
 
     pub fn get(&self, kind: Kind) -> Option<&Namespace> {

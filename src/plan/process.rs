@@ -3,7 +3,7 @@
 use std::ffi::CString;
 
 use super::create::{CreateOptions, keyring_name};
-use super::namespaces::{IdRange, Kind, Namespaces, maps_inside};
+use super::namespaces::{IdRange, Namespaces, maps_inside};
 use super::{c_string, capabilities, personality, scheduling};
 use crate::bundle::{Bundle, config};
 use crate::error::{Error, Result};
@@ -115,18 +115,11 @@ impl Process {
         process.groups = groups(given, bundle, setgroups_denied)?;
         process.personality = personality::plan(&bundle.config);
         process.memory_policy = scheduling::memory_policy(&bundle.config);
-        let (uids, gids) = match (maps, namespaces.is_private(Kind::User)) {
-            (Some(maps), _) => (maps.uids.clone(), maps.gids.clone()),
-            // The maps of a namespace that is joined are known only inside.
-            (None, true) => return Ok(process),
-            (None, false) => (
-                host.user_namespace.uid_map.clone(),
-                host.user_namespace.gid_map.clone(),
-            ),
-        };
-        process.check_ids(&uids, &gids)?;
-        if maps.is_some() {
-            process.uid_ranges = uids;
+        if let Some((uids, gids)) = namespaces.ids_inside(host) {
+            process.check_ids(uids, gids)?;
+        }
+        if let Some(maps) = maps {
+            process.uid_ranges.clone_from(&maps.uids);
         }
         Ok(process)
     }

@@ -72,10 +72,38 @@ fn plan_text(config: String, host: &Host) -> String {
         id: "web".into(),
         ..CreateOptions::default()
     };
-    format!(
-        "{:#?}\n",
-        Plan::for_create(&bundle, &options, host).unwrap()
-    )
+    let plan = Plan::for_create(&bundle, &options, host).unwrap();
+    compact(&format!("{plan:#?}"))
+}
+
+/// The pretty form with every group on one line that fits there, so that a difference is
+/// one that can be read.
+fn compact(pretty: &str) -> String {
+    const WIDTH: usize = 100;
+    let indent_of = |line: &str| line.len() - line.trim_start().len();
+    let mut lines: Vec<String> = Vec::new();
+    for line in pretty.lines() {
+        lines.push(line.to_owned());
+        let indent = indent_of(line);
+        if !line.trim_start().starts_with(['}', ']', ')']) {
+            continue;
+        }
+        // The line that opens the group is the last one before this of the same indent.
+        let before = &lines[..lines.len() - 1];
+        let Some(start) = before.iter().rposition(|l| indent_of(l) == indent) else {
+            continue;
+        };
+        let parts: Vec<&str> = lines[start..].iter().map(|l| l.trim()).collect();
+        let inner = parts[1..parts.len() - 1].join(" ");
+        let inner = inner.strip_suffix(',').unwrap_or(&inner);
+        let pad = if parts[0].ends_with('{') { " " } else { "" };
+        let one = format!("{}{pad}{inner}{pad}{}", parts[0], parts[parts.len() - 1]);
+        if indent + one.len() <= WIDTH {
+            lines.truncate(start);
+            lines.push(format!("{}{one}", " ".repeat(indent)));
+        }
+    }
+    lines.join("\n") + "\n"
 }
 
 fn folder() -> PathBuf {
@@ -110,4 +138,31 @@ fn spec() {
 #[test]
 fn spec_rootless() {
     compare("spec-rootless", example_for(1000, 1000), &user());
+}
+
+/// podman calls as root of the user namespace that it made.
+#[test]
+fn podman_rootless() {
+    compare("podman-rootless", config("podman-rootless"), &podman());
+}
+
+/// Some namespaces are the pod's, some new; the user namespace is joined.
+#[test]
+fn pod_member() {
+    compare("pod-member", config("pod-member"), &podman());
+}
+
+/// containerd as root, with limits, devices, a time namespace and a bind mount.
+#[test]
+fn containerd() {
+    compare("containerd", config("containerd"), &root());
+}
+
+/// No maps given: the user's own id and the subordinate ones.
+#[test]
+fn default_maps_of_a_user() {
+    let mut config: serde_json::Value = serde_json::from_str(&example(false)).unwrap();
+    config["linux"]["namespaces"] = serde_json::json!([{"type": "mount"}, {"type": "uts"}]);
+    config["mounts"] = serde_json::json!([]);
+    compare("default-maps", config.to_string(), &user());
 }
