@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::sys;
 
 /// How long the freezer may take: a process in an uninterruptible sleep is not stopped.
-const FREEZE: Duration = Duration::from_secs(10);
+pub(super) const FREEZE: Duration = Duration::from_secs(10);
 /// How long killed processes may take to go.
 const DEATH: Duration = Duration::from_secs(10);
 

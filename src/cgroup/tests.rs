@@ -7,6 +7,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::Pid;
 
+use super::handle::FREEZE;
 use super::*;
 use crate::plan::HostPath;
 use crate::plan::cgroup::{RuleKind, Setting};
@@ -123,7 +124,12 @@ fn freezing_killing_and_listing_reach_the_whole_subtree() {
         assert_eq!(of_process.path(), name.join("below"));
 
         guard.handle().freeze().unwrap();
-        assert!(below.handle().is_frozen().unwrap());
+        // A process that was about to do something may wake up for a moment.
+        let below_is_frozen = below
+            .handle()
+            .directory()
+            .wait_for_event("frozen 1", FREEZE);
+        assert!(below_is_frozen.unwrap());
         let e = guard.handle().check_unused().unwrap_err();
         assert!(e.to_string().contains("is not empty"));
         guard.handle().thaw().unwrap();

@@ -7,7 +7,6 @@
 
 #![allow(unsafe_code)]
 
-mod words;
 pub mod bpf;
 pub mod capability;
 pub mod descriptor;
@@ -23,6 +22,7 @@ pub mod program;
 pub mod schedule;
 pub mod socket;
 pub mod terminal;
+mod words;
 
 use std::fmt;
 
