@@ -27,7 +27,17 @@ const NEW: &str = ".new";
 const KNOWN: [&str; 4] = [NEW, GATE, CONFIG, STATE];
 
 /// Shows that this process alone changes the container. Ends on drop.
-pub(super) type Lock = Flock<OwnedFd>;
+pub(super) struct Lock(Option<Flock<OwnedFd>>);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // A lock that is not given up goes with its last descriptor. The one of nix would
+        // panic.
+        if let Some(Err((lock, _))) = self.0.take().map(Flock::unlock) {
+            std::mem::forget(lock);
+        }
+    }
+}
 
 pub(super) struct Directory {
     root: OwnedFd,
@@ -90,7 +100,7 @@ impl Directory {
         let mut pause = Duration::from_millis(1);
         loop {
             match Flock::lock(fd, FlockArg::LockExclusiveNonblock) {
-                Ok(lock) => return Ok(Some(lock)),
+                Ok(lock) => return Ok(Some(Lock(Some(lock)))),
                 Err((unlocked, Errno::EWOULDBLOCK | Errno::EINTR)) => fd = unlocked,
                 Err((_, errno)) => return Err(failed("flock", &self.path, "", errno)),
             }

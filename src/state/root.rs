@@ -9,6 +9,7 @@ use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
+use nix::unistd::UnlinkatFlags;
 
 use super::directory::{self, Directory, Lock};
 use super::{Container, Record, validate_id};
@@ -65,11 +66,14 @@ impl Root {
         let root = self.make()?;
         for _ in 0..ATTEMPTS {
             match nix::sys::stat::mkdirat(&root, id, Mode::from_bits_truncate(0o700)) {
-                Ok(()) => {
-                    if let Some(slot) = self.take(root.as_fd(), id)? {
-                        return Ok(slot);
+                Ok(()) => match self.take(root.as_fd(), id) {
+                    Ok(Some(slot)) => return Ok(slot),
+                    Ok(None) => {}
+                    Err(e) => {
+                        let _ = nix::unistd::unlinkat(&root, id, UnlinkatFlags::RemoveDir);
+                        return Err(e);
                     }
-                }
+                },
                 Err(Errno::EEXIST) => {
                     if !self.clear(root.as_fd(), id, Duration::ZERO)? {
                         break;
