@@ -10,13 +10,11 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Global, Verb, not_yet, processes};
-use crate::bundle::Bundle;
+use super::{Global, Verb, late_hooks, not_yet, processes};
 use crate::error::{Context, Error, Kind, Result};
-use crate::hooks;
 use crate::log;
-use crate::plan::hooks::Hooks;
-use crate::state::{Container, Phase, Record, Report, Root, Status};
+use crate::plan::hooks::Hook;
+use crate::state::{Container, Phase, Record, Root, Status};
 
 /// How long another command on the same container is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -66,15 +64,25 @@ impl Verb for Delete {
     }
 }
 
+/// The end of `run`, which knows the hooks already.
+pub fn remove_own(root: &Root, id: &str, poststop: &[Hook]) -> Result<()> {
+    destroy_with(open_ended(root, id)?, poststop)
+}
+
 /// Removes a container whose processes have ended; one that is in any other state stays as
-/// it is. `run` ends with this too.
-pub fn remove_ended(root: &Root, id: &str) -> Result<()> {
+/// it is.
+fn remove_ended(root: &Root, id: &str) -> Result<()> {
+    destroy(open_ended(root, id)?).context(|| format!("delete {id:?}"))
+}
+
+/// Opens and locks.
+fn open_ended(root: &Root, id: &str) -> Result<Container> {
     let mut container = root.open(id)?;
     // Without the lock first, as its holder may be the `create` that has not ended yet.
     refuse_unless_stopped(&mut container)?;
     container.lock(PATIENCE)?;
     refuse_unless_stopped(&mut container)?;
-    destroy(container).context(|| format!("delete {id:?}"))
+    Ok(container)
 }
 
 /// SPEC: runc removes a created container too; runtime.md#delete wants an error, and so do
@@ -106,11 +114,15 @@ fn delete_whatever_it_does(root: &Root, id: &str) -> Result<()> {
 
 /// Undoes the container. Its init has ended and the lock is held.
 fn destroy(container: Container) -> Result<()> {
+    let hooks = late_hooks::read(&container, "poststop");
+    destroy_with(container, &hooks.poststop)
+}
+
+fn destroy_with(container: Container, poststop: &[Hook]) -> Result<()> {
     remove_cgroup(&container.record)?;
-    let hooks = poststop_hooks(&container);
     let record = container.record.clone();
     container.remove()?;
-    run_poststop(&hooks, &record);
+    late_hooks::run(poststop, &record, Status::Stopped);
     Ok(())
 }
 
@@ -129,32 +141,4 @@ fn remove_cgroup(record: &Record) -> Result<()> {
     // Without a pid namespace of its own, a container's processes outlive its init.
     cgroup.kill_all()?;
     cgroup.remove()
-}
-
-/// A configuration that was good enough for `create` and cannot be read now is no reason to
-/// keep the container.
-fn poststop_hooks(container: &Container) -> Hooks {
-    let hooks = container
-        .config()
-        .and_then(|source| Bundle::from_config(source, container.record.bundle.clone()))
-        .and_then(|bundle| Hooks::plan(&bundle.config));
-    hooks.unwrap_or_else(|e| {
-        log::warning(|| format!("no poststop hooks: {e}"));
-        Hooks::default()
-    })
-}
-
-/// runtime-spec config.md#posix-platform-hooks: a failure is a warning, the others run.
-fn run_poststop(hooks: &Hooks, record: &Record) {
-    if hooks.poststop.is_empty() {
-        return;
-    }
-    let report = Report::for_hook(record, Status::Stopped);
-    let errors = match serde_json::to_vec(&report) {
-        Ok(state) => hooks::run_all(&hooks.poststop, &state),
-        Err(e) => vec![Error::system(e.to_string())],
-    };
-    for error in errors {
-        log::warning(|| error.to_string());
-    }
 }

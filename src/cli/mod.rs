@@ -15,6 +15,7 @@ mod exec;
 mod features;
 mod global;
 mod kill;
+mod late_hooks;
 mod list;
 mod mounts;
 mod output;

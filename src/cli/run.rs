@@ -6,13 +6,10 @@ use clap::Args;
 
 use super::bundle_options::BundleOptions;
 use super::passed::write_pid_file;
-use super::{Global, Verb, delete};
+use super::{Global, Verb, delete, late_hooks};
 use crate::error::{Context, Result};
-use crate::hooks;
-use crate::log;
-use crate::plan::Plan;
 use crate::process::foreground::{self, Signals};
-use crate::process::parent::{self, Child, Release, Wishes, hook_state};
+use crate::process::parent::{self, Release, Wishes};
 use crate::process::shield;
 use crate::state::Status;
 
@@ -69,27 +66,15 @@ impl Run {
         }
         child.release()?;
         slot.keep();
-        run_poststart_hooks(&plan, &child)?;
+        late_hooks::run(&plan.hooks.poststart, &child.record, Status::Running);
         if self.detach {
             child.keep();
             return Ok(0);
         }
         let status = child.attend(&signals);
         if !self.keep {
-            delete::remove_ended(&root, &plan.id)?;
+            delete::remove_own(&root, &plan.id, &plan.hooks.poststop)?;
         }
         status
     }
-}
-
-/// A poststart hook that fails is a warning: the payload runs already.
-fn run_poststart_hooks(plan: &Plan, child: &Child) -> Result<()> {
-    if plan.hooks.poststart.is_empty() {
-        return Ok(());
-    }
-    let state = hook_state(&child.record, Status::Running)?;
-    for error in hooks::run_all(&plan.hooks.poststart, &state) {
-        log::warning(|| error.to_string());
-    }
-    Ok(())
 }

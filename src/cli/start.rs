@@ -6,14 +6,10 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Global, Verb};
-use crate::bundle::Bundle;
+use super::{Global, Verb, late_hooks};
 use crate::error::{Context, Error, Kind, Result};
-use crate::hooks;
-use crate::log;
-use crate::plan::hooks::Hooks;
-use crate::process::parent::{self, hook_state};
-use crate::state::{Container, Status};
+use crate::process::parent;
+use crate::state::Status;
 
 /// How long to wait for another `rt` that is at work on the same container.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -46,7 +42,9 @@ impl Start {
         // that runs or one that has stopped.
         container.remove_gate()?;
         opened?;
-        run_poststart_hooks(&container)
+        let hooks = late_hooks::read(&container, "poststart");
+        late_hooks::run(&hooks.poststart, &container.record, Status::Running);
+        Ok(())
     }
 }
 
@@ -59,18 +57,4 @@ fn refuse_unless_created(status: Status) -> Result<()> {
         other => format!("cannot start a container in the {} state", other.name()),
     };
     Err(Error::new(Kind::WrongState, message))
-}
-
-/// A poststart hook that fails is a warning: the payload runs already.
-fn run_poststart_hooks(container: &Container) -> Result<()> {
-    let bundle = Bundle::from_config(container.config()?, container.record.bundle.clone())?;
-    let hooks = Hooks::plan(&bundle.config)?;
-    if hooks.poststart.is_empty() {
-        return Ok(());
-    }
-    let state = hook_state(&container.record, Status::Running)?;
-    for error in hooks::run_all(&hooks.poststart, &state) {
-        log::warning(|| error.to_string());
-    }
-    Ok(())
 }
