@@ -6,7 +6,7 @@
 //! Runs in: parent.
 
 #![deny(unsafe_code)]
-#![allow(dead_code)] // until the house is whole
+#![allow(dead_code, reason = "until the house is whole")]
 
 mod bundle;
 mod cgroup;

@@ -8,6 +8,11 @@
 // left, not what the language made of it.
 #![no_main]
 #![deny(unsafe_code)]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "TAP goes to stdout, and the probe has no other way to speak"
+)]
 
 mod attacks;
 mod compat;
@@ -17,14 +22,14 @@ mod harness;
 mod options;
 mod probe;
 mod runtime;
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "the one place for it")]
 mod sys;
 
 use std::ffi::{c_char, c_int};
 use std::path::Path;
 
 // SAFETY: this is the C entry point of the binary, and no other symbol is called main.
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "the entry point is a symbol of C")]
 #[unsafe(no_mangle)]
 extern "C" fn main(_argc: c_int, _argv: *const *const c_char) -> c_int {
     let mut args: Vec<String> = std::env::args_os()

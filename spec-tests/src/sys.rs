@@ -68,10 +68,11 @@ pub fn readable_before(fd: BorrowedFd<'_>, deadline: Instant) -> io::Result<bool
 /// Gives the child `fd` under the number `number`, open across execve.
 pub fn give_fd(command: &mut Command, fd: OwnedFd, number: RawFd) {
     let install = move || {
-        // SAFETY: dup2 and fcntl take integers only and are async-signal-safe.
         let done = if fd.as_raw_fd() == number {
+            // SAFETY: it takes integers only and is async-signal-safe.
             unsafe { libc::fcntl(number, libc::F_SETFD, 0) }
         } else {
+            // SAFETY: as above.
             unsafe { libc::dup2(fd.as_raw_fd(), number) }
         };
         if done < 0 {

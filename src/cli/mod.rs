@@ -2,7 +2,7 @@
 //!
 //! Owns every option that a caller may pass, and what an engine reads from standard output.
 //! The table below is the table of contents. A verb is known here by functions alone, so that
-//! a call builds the parser of the one verb that it names (see [`parse`]).
+//! a call builds the parser of the one verb that it names (see [`parse()`]).
 //!
 //! Runs in: parent, with the caller's privileges.
 

@@ -253,7 +253,7 @@ fn environment(given: &[String]) -> Result<(Vec<CString>, bool)> {
     for (n, entry) in given.iter().map(String::as_str).enumerate() {
         match places.entry(name(entry)) {
             std::collections::hash_map::Entry::Occupied(place) => {
-                entries[*place.get()] = (entry, n)
+                entries[*place.get()] = (entry, n);
             }
             std::collections::hash_map::Entry::Vacant(place) => {
                 place.insert(entries.len());

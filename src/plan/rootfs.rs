@@ -37,7 +37,10 @@ pub struct Rootfs {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(clippy::enum_variant_names)] // pivot_root is the name of the call
+#[allow(
+    clippy::enum_variant_names,
+    reason = "pivot_root is the name of the call"
+)]
 pub enum Pivot {
     /// pivot_root(2).
     PivotRoot,

@@ -88,7 +88,7 @@ pub fn try_all(pending: Vec<Pending>) -> Result<Vec<Pending>> {
 
 /// Joins all that is left; a refusal is final.
 pub fn rest(pending: Vec<Pending>) -> Result<()> {
-    pending.into_iter().try_for_each(|p| p.enter())
+    pending.into_iter().try_for_each(Pending::enter)
 }
 
 impl Pending {

@@ -20,8 +20,8 @@ use crate::plan::namespaces::Kind as Namespace;
 use crate::plan::rootfs::Source;
 use crate::plan::{HostPath, Plan};
 use crate::state::{CgroupRecord, Identity, Manager, Phase, Record, Report, Slot, Status};
+use crate::sys::mount;
 use crate::sys::process as kernel;
-use crate::sys::{mount, socket};
 
 use super::foreground::{self, Signals};
 use super::gate::{Conclusion, Gate, Outcome};
@@ -229,7 +229,7 @@ impl Child {
                 match &wishes.console_socket {
                     Some(path) => {
                         crate::terminal::send_to_console_socket(path.as_path(), master.as_fd())
-                            .context(|| "--console-socket")?
+                            .context(|| "--console-socket")?;
                     }
                     None => self.console = Some(master),
                 }

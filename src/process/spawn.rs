@@ -33,6 +33,10 @@ pub struct Birth {
 }
 
 /// Clones init into the plan's new namespaces and runs `init` there, which does not return.
+#[allow(
+    unreachable_code,
+    reason = "the empty match only says that init does not return"
+)]
 pub fn spawn(
     namespaces: &Namespaces,
     cgroup: Option<BorrowedFd<'_>>,

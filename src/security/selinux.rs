@@ -16,7 +16,7 @@ const SELINUX_MAGIC: i64 = 0xf97c_ff8c;
 
 /// Whether the running kernel has a SELinux policy loaded: its file system is mounted.
 pub fn is_enabled() -> bool {
-    statfs("/sys/fs/selinux").is_ok_and(|fs| i64::from(fs.filesystem_type().0) == SELINUX_MAGIC)
+    statfs("/sys/fs/selinux").is_ok_and(|fs| fs.filesystem_type().0 == SELINUX_MAGIC)
 }
 
 /// The answer where [`is_enabled`] says no and config.json names a label.

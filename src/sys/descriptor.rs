@@ -15,7 +15,7 @@ pub fn close_from(first: u32, when: Close) -> Result<()> {
 
 /// Closes every descriptor from `first` on now, but those in `keep`.
 ///
-/// For a cloned process that ends by execve or [`exit_now`]: nothing that owns one of the
+/// For a cloned process that ends by execve or [`exit_now`](super::process::exit_now): nothing that owns one of the
 /// others may be used or dropped any more.
 pub fn close_all_but(first: u32, keep: &[BorrowedFd<'_>]) -> Result<()> {
     let mut kept: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd() as u32).collect();

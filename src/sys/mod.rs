@@ -5,7 +5,7 @@
 //!
 //! Runs in: every process.
 
-#![allow(unsafe_code)]
+#![allow(unsafe_code, reason = "the one place for it")]
 
 pub mod bpf;
 pub mod capability;

@@ -47,7 +47,7 @@ pub struct World {
 }
 
 pub fn ignore_sigpipe() {
-    #[allow(unsafe_code)]
+    #[allow(unsafe_code, reason = "nix has signal(2) as unsafe, for handlers")]
     // SAFETY: SIG_IGN runs no code of ours.
     let _ = unsafe { nix::sys::signal::signal(Signal::SIGPIPE, SigHandler::SigIgn) };
 }

@@ -1,7 +1,9 @@
 //! One process per test, a few at a time, each with a deadline.
 //!
+//! ```text
 //!     main --fork--> worker (subreaper, own mount namespace, the user's ids) --spawn--> runtime, which makes the container
 //!          <--JSON--
+//! ```
 //!
 //! Every process that a test starts stays below its worker, so whatever a test leaves can be found and ended.
 //!

@@ -103,7 +103,7 @@ pub fn act(ask: &Ask) -> io::Result<Answer> {
 }
 
 trait NamedProbe {
-    /// The binary tells by argv[0] which of its two parts is meant.
+    /// The binary tells by `argv[0]` which of its two parts is meant.
     fn arg0_probe(&mut self) -> &mut Self;
 }
 

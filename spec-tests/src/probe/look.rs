@@ -194,5 +194,5 @@ fn stdin() -> BorrowedFd<'static> {
 }
 
 pub fn clock(clock: i32) -> io::Result<i64> {
-    Ok(sys::clock_ns(clock)?)
+    sys::clock_ns(clock)
 }
