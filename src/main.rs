@@ -19,6 +19,7 @@ mod log;
 mod plan;
 mod process;
 mod rootfs;
+mod seccomp;
 mod security;
 mod state;
 mod sys;

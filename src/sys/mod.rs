@@ -20,6 +20,7 @@ pub mod process;
 pub mod procfs;
 pub mod program;
 pub mod schedule;
+pub mod seccomp;
 pub mod socket;
 pub mod terminal;
 mod words;

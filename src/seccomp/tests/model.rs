@@ -1,0 +1,266 @@
+//! The meaning of a profile, said as plainly as possible: rule by rule, call by call. It also
+//! covers what libseccomp cannot judge: overlapping rules with different actions, and what
+//! it gets wrong.
+
+use std::collections::HashMap;
+
+use super::super::arch::{BUNDLED, Words};
+use super::super::{Arch, Condition, Operator, Profile, Rule, compile, tables};
+use super::machine::{Data, run, verify};
+use super::oracle::{big_endian, first};
+use super::random::{self, Limits, Random};
+
+const KILL: u32 = 0;
+const ENOSYS: u32 = 0x0005_0026;
+
+struct Model<'p> {
+    profile: &'p Profile,
+    default: u32,
+    tables: HashMap<Arch, HashMap<u32, &'static str>>,
+}
+
+impl<'p> Model<'p> {
+    fn new(profile: &'p Profile, native: Arch) -> Model<'p> {
+        let mut tables = HashMap::new();
+        for arch in profile.architectures.iter().copied().chain([native]) {
+            let mut table = HashMap::new();
+            if tables::walk(arch, |number, name| {
+                table.insert(number, name);
+            }) {
+                tables.insert(arch, table);
+            }
+        }
+        let default = profile
+            .default_action
+            .return_value(profile.default_errno)
+            .unwrap();
+        Model {
+            profile,
+            default,
+            tables,
+        }
+    }
+
+    fn decide(&self, arch: Arch, data: &Data) -> u32 {
+        let arch = match arch {
+            Arch::X86_64 | Arch::X32 if data.number < 0x4000_0000 => Arch::X86_64,
+            Arch::X86_64 | Arch::X32 if self.tables.contains_key(&Arch::X32) => Arch::X32,
+            Arch::X86_64 | Arch::X32
+                if data.number == u32::MAX && self.tables.contains_key(&Arch::X86_64) =>
+            {
+                return self.default;
+            }
+            Arch::X86_64 | Arch::X32 => return KILL,
+            other => other,
+        };
+        let Some(table) = self.tables.get(&arch) else {
+            return KILL;
+        };
+        if self.is_beyond(arch, table, data.number) {
+            return ENOSYS;
+        }
+        let name = table.get(&data.number).copied().unwrap_or("");
+        let carried = BUNDLED
+            .iter()
+            .filter(|(_, by, first)| {
+                // The whole argument is compared.
+                let arg = if wide(arch) {
+                    data.args[0]
+                } else {
+                    data.args[0] & 0xffff_ffff
+                };
+                arch.bundles_calls() && *by == name && u64::from(*first) == arg
+            })
+            .map(|(carried, _, _)| *carried)
+            .next();
+        if let Some(value) = self.unconditional(name, arch) {
+            return value;
+        }
+        let carried_value = carried.and_then(|carried| self.unconditional(carried, arch));
+        let mut matching: Vec<(usize, &Rule)> = Vec::new();
+        for (n, rule) in self.profile.rules.iter().enumerate() {
+            let own = rule.names.iter().any(|n| n == name) && holds(rule, data, arch, false);
+            let for_carried =
+                carried.is_some_and(|carried| rule.names.iter().any(|n| n == carried));
+            let carries = for_carried
+                && match carried_value {
+                    Some(value) => value == self.value(rule) && unconditional(rule, arch),
+                    None => holds(rule, data, arch, true),
+                };
+            if (own || carries) && self.value(rule) != self.default {
+                matching.push((n, rule));
+            }
+        }
+        let strictest = matching.iter().min_by_key(|(n, rule)| (rule.action, *n));
+        strictest.map_or(self.default, |(_, rule)| self.value(rule))
+    }
+
+    fn value(&self, rule: &Rule) -> u32 {
+        rule.action.return_value(rule.errno).unwrap()
+    }
+
+    fn unconditional(&self, name: &str, arch: Arch) -> Option<u32> {
+        self.profile
+            .rules
+            .iter()
+            .filter(|rule| rule.names.iter().any(|n| n == name) && unconditional(rule, arch))
+            .map(|rule| self.value(rule))
+            .find(|value| *value != self.default)
+    }
+
+    fn is_beyond(&self, arch: Arch, table: &HashMap<u32, &str>, number: u32) -> bool {
+        let named = |name: &str| {
+            self.profile
+                .rules
+                .iter()
+                .any(|r| r.names.iter().any(|n| n == name))
+        };
+        let carries = |name: &str| {
+            arch.bundles_calls()
+                && BUNDLED
+                    .iter()
+                    .any(|(carried, by, _)| *by == name && named(carried))
+        };
+        let largest = table
+            .iter()
+            .filter(|(_, name)| named(name) || carries(name))
+            .map(|(n, _)| *n)
+            .max();
+        let Some(largest) = largest.filter(|largest| *largest != 0) else {
+            return false;
+        };
+        !self.profile.default_action.is_permissive()
+            && (number > largest || (arch == Arch::S390x && number == 0))
+    }
+}
+
+fn wide(arch: Arch) -> bool {
+    matches!(arch.words(), Words::Wide { .. })
+}
+
+/// Whether no argument can make `rule` fail.
+fn unconditional(rule: &Rule, arch: Arch) -> bool {
+    let mask = if wide(arch) { u64::MAX } else { 0xffff_ffff };
+    let always = |c: &Condition| c.operator == Operator::MaskedEq && c.value & mask == 0;
+    if repeats(rule) {
+        rule.args.iter().any(always)
+    } else {
+        rule.args.iter().all(always)
+    }
+}
+
+fn repeats(rule: &Rule) -> bool {
+    rule.args
+        .iter()
+        .enumerate()
+        .any(|(n, c)| rule.args[..n].iter().any(|d| d.index == c.index))
+}
+
+fn holds(rule: &Rule, data: &Data, arch: Arch, carried: bool) -> bool {
+    let one = |c: &Condition| {
+        let mask = if wide(arch) { u64::MAX } else { 0xffff_ffff };
+        let (arg, value) = (data.args[c.index as usize] & mask, c.value & mask);
+        if carried && c.index == 0 {
+            return true;
+        }
+        match c.operator {
+            Operator::Eq => arg == value,
+            Operator::Ne => arg != value,
+            Operator::Lt => arg < value,
+            Operator::Le => arg <= value,
+            Operator::Ge => arg >= value,
+            Operator::Gt => arg > value,
+            Operator::MaskedEq => arg & value == c.value_two & value,
+        }
+    };
+    if repeats(rule) {
+        rule.args.iter().any(one)
+    } else {
+        rule.args.iter().all(one)
+    }
+}
+
+#[test]
+fn random_profiles_decide_as_they_read() {
+    let mut names: Vec<&str> = BUNDLED.iter().map(|(name, _, _)| *name).collect();
+    for arch in [Arch::X86_64, Arch::X86, Arch::Arm, Arch::S390x] {
+        tables::walk(arch, |_, name| names.push(name));
+    }
+    let profiles = std::env::var("RT_SECCOMP_PROFILES")
+        .ok()
+        .and_then(|n| n.parse().ok());
+    for seed in 0..profiles.unwrap_or(50) {
+        let mut random = Random::new(seed);
+        let arches: Vec<Arch> = (0..4).map(|_| random.one(Arch::ALL)).collect();
+        let few: Vec<&str> = (0..1 + random.below(40))
+            .map(|_| random.one(&names))
+            .collect();
+        let limits = Limits {
+            names: &few,
+            arches: &arches,
+            rules: 25,
+            overlapping: true,
+            sound_for_libseccomp: false,
+        };
+        let profile = random::profile(&mut random, &limits);
+        let native = random.one(&[Arch::X86_64, Arch::Aarch64, Arch::S390x, Arch::Riscv64]);
+        let (filter, _) = compile(&profile, native).unwrap();
+        verify(&filter.program);
+        check(&profile, native, &filter.program, &mut random, &few);
+    }
+}
+
+fn check(
+    profile: &Profile,
+    native: Arch,
+    program: &[seccompiler::sock_filter],
+    random: &mut Random,
+    names: &[&str],
+) {
+    let model = Model::new(profile, native);
+    let unlisted = [random.one(Arch::ALL), random.one(Arch::ALL)];
+    let arches: Vec<Arch> = model.tables.keys().copied().chain(unlisted).collect();
+    for arch in &arches {
+        let numbers: HashMap<&str, u32> = model
+            .tables
+            .get(arch)
+            .map(|table| {
+                table
+                    .iter()
+                    .map(|(number, name)| (*name, *number))
+                    .collect()
+            })
+            .unwrap_or_default();
+        let special = [0, 1, 0x3fff_ffff, 0x4000_0000, 0x4000_0205, u32::MAX];
+        let mut calls: Vec<(u32, &str)> = special.map(|number| (number, "")).to_vec();
+        calls.extend((0..480).step_by(29).map(|n| (first(*arch) + n, "")));
+        for name in names {
+            for _ in 0..8 {
+                calls.extend(numbers.get(name).map(|number| (*number, *name)));
+                let bundle = BUNDLED.iter().find(|(carried, _, _)| carried == name);
+                let bundle = bundle.and_then(|(_, by, _)| numbers.get(by));
+                calls.extend(bundle.map(|number| (*number, *name)));
+            }
+        }
+        for (number, name) in calls {
+            let mut args = random::arguments(random, profile, name);
+            let bundle = BUNDLED.iter().find(|(carried, _, _)| *carried == name);
+            if let Some((_, _, first)) = bundle
+                && random.chance(50)
+            {
+                args[0] = u64::from(*first);
+            }
+            let data = Data {
+                number,
+                audit: arch.audit(),
+                args,
+                big_endian: big_endian(*arch),
+            };
+            let (ours, model) = (run(program, &data).0, model.decide(*arch, &data));
+            assert_eq!(
+                ours, model,
+                "ours {ours:#x}, the model {model:#x} for {name} of {arch:?}: {data:#x?} on {native:?} under {profile:#?}"
+            );
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Loading a seccomp program.
+
+use std::os::fd::{FromRawFd, OwnedFd, RawFd};
+
+use seccompiler::sock_filter;
+
+use crate::error::{Error, Result};
+
+const _: () = assert!(size_of::<sock_filter>() == 8);
+
+/// `struct sock_fprog` of linux/filter.h.
+#[repr(C)]
+struct Program {
+    length: libc::c_ushort,
+    instructions: *const sock_filter,
+}
+
+const _: () = assert!(size_of::<Program>() == 2 * size_of::<usize>());
+
+/// Puts `program` over every later system call of this thread and its descendants; no way
+/// back. With `SECCOMP_FILTER_FLAG_NEW_LISTENER` among `flags` the answer is the descriptor
+/// on which an agent is asked, close-on-exec.
+///
+/// no_new_privs is left as it is: without it the caller needs CAP_SYS_ADMIN in its user
+/// namespace, else EACCES (seccomp(2), Linux 3.17; the listener 5.0).
+pub fn load(program: &[sock_filter], flags: u32) -> Result<Option<OwnedFd>> {
+    let listener = load_raw(program, flags)
+        .map_err(|errno| Error::syscall("seccomp", arguments(program, flags), errno))?;
+    // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
+    Ok(listener.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }))
+}
+
+/// [`load`] without a word about errors: nothing here allocates or calls the kernel again,
+/// since after a success every call may be forbidden.
+fn load_raw(program: &[sock_filter], flags: u32) -> std::result::Result<Option<RawFd>, i32> {
+    let Ok(length) = libc::c_ushort::try_from(program.len()) else {
+        return Err(libc::EINVAL);
+    };
+    let program = Program {
+        length,
+        instructions: program.as_ptr(),
+    };
+    // SAFETY: the kernel reads `length` instructions through the pointer, which is that of a
+    // live slice of so many, and keeps a copy.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::c_ulong::from(libc::SECCOMP_SET_MODE_FILTER),
+            libc::c_ulong::from(flags),
+            &raw const program,
+        )
+    };
+    if answer < 0 {
+        return Err(nix::errno::Errno::last_raw());
+    }
+    let listens = flags & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u32 != 0;
+    Ok(listens.then_some(answer as RawFd))
+}
+
+fn arguments(program: &[sock_filter], flags: u32) -> String {
+    format!(
+        "SECCOMP_SET_MODE_FILTER, {flags:#x}, {{len={}}}",
+        program.len()
+    )
+}
+
+/// What tests of programs need: a process to load them in, and calls as raw as they come.
+#[cfg(test)]
+pub mod tests {
+    use std::time::{Duration, Instant};
+
+    use crate::sys::memory::SharedWord;
+
+    /// How a child of [`in_child`] ended, as wait(2) has it, and the word that it left.
+    #[derive(Debug, PartialEq, Eq)]
+    pub struct End {
+        pub word: i32,
+        pub status: i32,
+    }
+
+    /// Runs `f` in a child of fork(2), which then ends.
+    pub fn in_child(f: impl FnOnce(&SharedWord)) -> End {
+        let word = SharedWord::new().unwrap();
+        let pid = fork(f, &word);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            if let Some(status) = ended(pid, libc::WNOHANG) {
+                return End {
+                    word: word.load(),
+                    status,
+                };
+            }
+            assert!(Instant::now() < deadline, "the child is stuck");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Runs `f` in a child of fork(2), and kills it once `f` has left a word other than 0:
+    /// it may not be able to end by itself. 0 where it ended before.
+    pub fn word_of_child(f: impl FnOnce(&SharedWord)) -> i32 {
+        let word = SharedWord::new().unwrap();
+        let pid = fork(f, &word);
+        while word.load() == 0 {
+            if ended(pid, libc::WNOHANG).is_some() {
+                return word.load();
+            }
+            std::thread::yield_now();
+        }
+        // SAFETY: our child, not yet waited for, so the pid is still its own.
+        unsafe { libc::kill(pid, libc::SIGKILL) };
+        ended(pid, 0);
+        word.load()
+    }
+
+    fn fork(f: impl FnOnce(&SharedWord), word: &SharedWord) -> libc::pid_t {
+        // SAFETY: glibc's fork(2) leaves the child a usable heap, whatever the other threads
+        // of the test were doing; it runs `f` and ends.
+        let pid = unsafe { libc::fork() };
+        assert!(pid >= 0);
+        if pid == 0 {
+            let _ = nix::sys::prctl::set_no_new_privs();
+            f(word);
+            loop {
+                raw_call(libc::SYS_exit_group, [0; 6]);
+            }
+        }
+        pid
+    }
+
+    fn ended(pid: libc::pid_t, flags: libc::c_int) -> Option<i32> {
+        let mut status = 0;
+        // SAFETY: `status` is ours, and the child is ours, not waited for before.
+        let ended = unsafe { libc::waitpid(pid, &raw mut status, flags) };
+        (ended == pid).then_some(status)
+    }
+
+    /// The kernel's answer: negative errno or a value.
+    pub fn raw_call(number: libc::c_long, args: [u64; 6]) -> i64 {
+        let [a, b, c, d, e, f] = args;
+        // SAFETY: tests call what takes no pointers, or what the filter answers.
+        let answer = unsafe { libc::syscall(number, a, b, c, d, e, f) };
+        if answer == -1 {
+            -i64::from(nix::errno::Errno::last_raw())
+        } else {
+            answer
+        }
+    }
+
+    /// A call of 32-bit x86 from a 64-bit program, without arguments.
+    #[cfg(target_arch = "x86_64")]
+    pub fn raw_call_i386(number: u32) -> i32 {
+        let answer: u64;
+        // SAFETY: the gate of i386 calls clobbers nothing but rax and r8 to r11.
+        unsafe {
+            std::arch::asm!(
+                "int 0x80",
+                inlateout("rax") u64::from(number) => answer,
+                out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+                options(nostack),
+            );
+        }
+        answer as i32
+    }
+}
