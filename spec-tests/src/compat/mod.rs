@@ -1,3 +1,33 @@
+//! What engines rely on and the specification leaves open: the command line of runc and crun.
+
+mod crash;
+mod delete;
+mod descriptors;
+mod environment;
+mod errors;
+mod exec;
+mod kill;
+mod options;
+mod pause;
+mod run;
+mod show;
+mod spec;
+mod terminal;
+
 use crate::harness::verdict::Test;
 
-pub const TESTS: &[&[Test]] = &[];
+pub const TESTS: &[&[Test]] = &[
+    options::TESTS,
+    run::TESTS,
+    kill::TESTS,
+    delete::TESTS,
+    show::TESTS,
+    exec::TESTS,
+    terminal::TESTS,
+    descriptors::TESTS,
+    environment::TESTS,
+    errors::TESTS,
+    pause::TESTS,
+    spec::TESTS,
+    crash::TESTS,
+];

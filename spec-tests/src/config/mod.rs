@@ -1,7 +1,23 @@
 //! config.md: what every platform has.
 
+mod capabilities;
+mod hooks;
+mod invalid;
+mod mount_options;
+mod mounts;
 mod process;
+mod root;
+mod user;
 
 use crate::harness::verdict::Test;
 
-pub const TESTS: &[&[Test]] = &[process::TESTS];
+pub const TESTS: &[&[Test]] = &[
+    root::TESTS,
+    mounts::TESTS,
+    mount_options::TESTS,
+    process::TESTS,
+    user::TESTS,
+    capabilities::TESTS,
+    hooks::TESTS,
+    invalid::TESTS,
+];

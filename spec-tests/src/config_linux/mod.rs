@@ -1,3 +1,25 @@
+//! config-linux.md: what Linux adds.
+
+mod cgroups;
+mod device_rules;
+mod devices;
+mod filesystems;
+mod masks;
+mod namespaces;
+mod propagation;
+mod sysctl;
+mod user_namespace;
+
 use crate::harness::verdict::Test;
 
-pub const TESTS: &[&[Test]] = &[];
+pub const TESTS: &[&[Test]] = &[
+    filesystems::TESTS,
+    namespaces::TESTS,
+    user_namespace::TESTS,
+    devices::TESTS,
+    device_rules::TESTS,
+    cgroups::TESTS,
+    sysctl::TESTS,
+    propagation::TESTS,
+    masks::TESTS,
+];

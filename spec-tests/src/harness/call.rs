@@ -9,6 +9,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use nix::unistd::Pid;
 
@@ -16,6 +17,9 @@ use super::case::Case;
 use super::host::Mode;
 use super::verdict::{Doing, Verdict, fail};
 use crate::sys;
+
+/// How often ended orphans are waited for while the runtime is at work.
+const ORPHANS_EVERY: Duration = Duration::from_millis(20);
 
 /// Numbers the output files of one test.
 static CALLS: AtomicU32 = AtomicU32::new(0);
@@ -186,6 +190,7 @@ impl<'a> Call<'a> {
             sys::give_fd(&mut command, fd, number);
         }
         let child = command.spawn().doing(&text)?;
+        case.calls.borrow_mut().insert(i32::try_from(child.id()).unwrap_or(0));
         Ok(Running {
             case,
             child,
@@ -227,14 +232,15 @@ impl Running<'_> {
     /// Waits for its end; a runtime that does not end in the test's time fails the test.
     pub fn wait(mut self) -> Verdict<Outcome> {
         let pidfd = sys::pidfd_open(self.pid()).doing(&self.command)?;
-        if !sys::readable_before(pidfd.as_fd(), self.case.deadline)? {
-            return fail(format!(
-                "it hung: {}\nstderr: {}",
-                self.command,
-                fs::read_to_string(&self.stderr).unwrap_or_default()
-            ));
+        while !sys::readable_before(pidfd.as_fd(), Instant::now() + ORPHANS_EVERY)? {
+            self.case.reap_orphans();
+            if Instant::now() > self.case.deadline {
+                let stderr = fs::read_to_string(&self.stderr).unwrap_or_default();
+                return fail(format!("it hung: {}\nstderr: {stderr}", self.command));
+            }
         }
         let status = self.child.wait()?;
+        self.case.calls.borrow_mut().remove(&self.pid().as_raw());
         let signal = status.signal();
         let read = |path: &PathBuf| {
             fs::read(path)

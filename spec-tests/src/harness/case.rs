@@ -2,11 +2,16 @@
 //!
 //! Runs in: the worker.
 
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use nix::unistd::{Gid, Uid, chown};
+use nix::fcntl::OFlag;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Gid, Pid, Uid, chown, pipe2};
 
 use super::bundle::Bundle;
 use super::call::Call;
@@ -25,6 +30,12 @@ pub struct Case {
     pub(super) runtime: PathBuf,
     pub(super) globals: Vec<String>,
     pub(super) probe: PathBuf,
+    /// Both ends of a pipe that root made before the test became an ordinary user.
+    pub foreign_pipe: Option<(OwnedFd, OwnedFd)>,
+    /// Calls of the runtime that are to be waited for.
+    pub(super) calls: RefCell<BTreeSet<i32>>,
+    /// Orphans of containers that ended, and how.
+    ended: RefCell<BTreeMap<i32, i32>>,
 }
 
 impl Case {
@@ -48,6 +59,9 @@ impl Case {
             runtime: world.runtime.clone(),
             globals: world.globals.clone(),
             probe: world.probe.clone(),
+            foreign_pipe: if world.privileged { Some(pipe2(OFlag::O_CLOEXEC)?) } else { None },
+            calls: RefCell::default(),
+            ended: RefCell::default(),
         })
     }
 
@@ -110,6 +124,27 @@ impl Case {
         Ok(path)
     }
 
+    /// Waits for orphans that have ended, as every engine does: a zombie keeps its pid namespace alive.
+    pub(super) fn reap_orphans(&self) {
+        let children = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
+        for pid in children.split_whitespace().filter_map(|word| word.parse::<i32>().ok()) {
+            if self.calls.borrow().contains(&pid) {
+                continue;
+            }
+            let status = match waitpid(Pid::from_raw(pid), Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(_, status)) => status,
+                Ok(WaitStatus::Signaled(_, signal, _)) => 128 + signal as i32,
+                _ => continue,
+            };
+            self.ended.borrow_mut().insert(pid, status);
+        }
+    }
+
+    /// The exit status of a container's first process, 128 + signal if one ended it; its supervisor is the test.
+    pub fn exit_status(&self, pid: Pid) -> Verdict<i32> {
+        self.wait_for("the end of the payload", || Ok(self.ended.borrow().get(&pid.as_raw()).copied()))
+    }
+
     pub fn is_root(&self) -> bool {
         self.mode == Mode::Root
     }
@@ -145,6 +180,7 @@ impl Case {
         mut look: impl FnMut() -> Verdict<Option<T>>,
     ) -> Verdict<T> {
         loop {
+            self.reap_orphans();
             if let Some(found) = look()? {
                 return Ok(found);
             }

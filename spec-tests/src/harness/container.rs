@@ -102,10 +102,11 @@ impl Case {
         })
     }
 
-    /// A container that runs and whose probe serves.
+    /// A container that runs and whose probe has answered: start may return before execve.
     pub fn started(&self, bundle: &mut Bundle) -> Verdict<Container<'_>> {
-        let container = self.create(bundle)?;
+        let mut container = self.create(bundle)?;
         container.start()?;
+        container.ask_one(Ask::Process)?;
         Ok(container)
     }
 }

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use super::capability;
+
 #[derive(Debug, Default)]
 pub struct Expected {
     file: PathBuf,
@@ -22,13 +24,18 @@ struct File {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Deviation {
+pub struct Deviation {
     /// Full name of the test.
     test: String,
     /// `root` or `rootless`, when it deviates in one of them alone.
     #[serde(rename = "as")]
     mode: Option<String>,
-    reason: String,
+    pub reason: String,
+    /// It depends on a race: passing is no news either.
+    #[serde(default)]
+    pub sometimes: bool,
+    /// It deviates only where the suite's caller lacks this capability, e.g. `CAP_SYS_RESOURCE`.
+    without: Option<String>,
 }
 
 /// Reads the given file, or the suite's own for the runtime's base name; a runtime without a file has no excuses.
@@ -63,23 +70,17 @@ pub fn load(file: Option<&Path>, runtime: &Path, mode: &str) -> Result<Expected,
             stray.test
         ));
     }
-    let deviations = file
-        .deviation
-        .into_iter()
-        .filter(|one| one.mode.as_deref().is_none_or(|only| only == mode))
-        .collect();
-    Ok(Expected {
-        file: path,
-        deviations,
-    })
+    let counts = |one: &Deviation| {
+        one.mode.as_deref().is_none_or(|only| only == mode)
+            && one.without.as_deref().is_none_or(|name| !capability::have(name))
+    };
+    let deviations = file.deviation.into_iter().filter(counts).collect();
+    Ok(Expected { file: path, deviations })
 }
 
 impl Expected {
-    pub fn reason(&self, test: &str) -> Option<&str> {
-        self.deviations
-            .iter()
-            .find(|deviation| deviation.test == test)
-            .map(|deviation| deviation.reason.as_str())
+    pub fn of(&self, test: &str) -> Option<&Deviation> {
+        self.deviations.iter().find(|deviation| deviation.test == test)
     }
 
     pub fn file(&self) -> String {

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigHandler, Signal};
-use nix::unistd::{Uid, getegid, geteuid};
+use nix::unistd::{Gid, Uid, chown, getegid, geteuid};
 
 use crate::options::{CgroupView, Options};
 
@@ -73,6 +73,10 @@ pub fn prepare(options: &Options, runtime: &Path) -> Result<World, String> {
     fs::copy("/proc/self/exe", &probe).map_err(|error| format!("{}: {error}", probe.display()))?;
     fs::set_permissions(&probe, fs::Permissions::from_mode(0o755))
         .map_err(|error| error.to_string())?;
+    if let (true, Mode::Rootless(user)) = (privileged, &mode) {
+        // protected_hardlinks: only the owner may link it into bundles.
+        chown(&probe, Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(user.gid))).map_err(|errno| errno.to_string())?;
+    }
     let cgroup = PathBuf::from("/sys/fs/cgroup");
     let cgroup_root = is_cgroup2(&cgroup).then_some(cgroup);
     Ok(World {

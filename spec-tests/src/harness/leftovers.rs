@@ -12,6 +12,7 @@ use nix::unistd::{Pid, getpid};
 
 use super::case::Case;
 use super::schedule::descendants;
+use super::verdict::Stop;
 use crate::sys;
 
 /// How long processes that were killed may take to be gone.
@@ -33,7 +34,11 @@ impl Before {
 pub fn clear(case: &Case, before: &Before) -> Vec<String> {
     let mut left = Vec::new();
     for id in case.ids_in_state() {
-        let _ = case.runtime(["delete", "--force", &id]).run();
+        match case.runtime(["delete", "--force", &id]).run() {
+            Ok(outcome) if outcome.status != 0 => left.push(format!("delete --force: {}", outcome.told())),
+            Ok(_) => {}
+            Err(Stop::Fail(message) | Stop::Skip(message)) => left.push(message),
+        }
     }
     left.extend(
         case.ids_in_state()

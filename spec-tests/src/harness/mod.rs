@@ -4,10 +4,13 @@
 
 pub mod bundle;
 pub mod call;
+pub mod capability;
 pub mod case;
+pub mod console;
 pub mod container;
 mod expect;
 mod host;
+pub mod host_mount;
 mod leftovers;
 mod report;
 mod schedule;
@@ -37,6 +40,9 @@ pub fn run(args: &[String]) -> i32 {
 
 fn run_tests(options: &Options) -> Result<bool, String> {
     let tests = suite::selected(&options.filters);
+    if tests.is_empty() {
+        return Err(format!("no test matches {}", options.filters.join(" or ")));
+    }
     if options.list {
         for test in &tests {
             println!(
@@ -52,8 +58,8 @@ fn run_tests(options: &Options) -> Result<bool, String> {
     let world = host::prepare(options, &runtime)?;
     let expected = expect::load(options.expect.as_deref(), &world.runtime, world.mode_word())?;
     let mut report = report::Report::new(tests.len(), &expected);
-    schedule::run_all(&tests, &world, options, |index, outcome| {
-        report.add(index, tests[index], outcome)
+    schedule::run_all(&tests, &world, options, |index, outcome, taken| {
+        report.add(index, tests[index], outcome, taken)
     });
     world.remove();
     Ok(report.finish())

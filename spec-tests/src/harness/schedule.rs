@@ -34,6 +34,7 @@ struct Worker {
     index: usize,
     pid: Pid,
     answer: OwnedFd,
+    started: Instant,
     deadline: Instant,
 }
 
@@ -42,7 +43,7 @@ pub fn run_all(
     tests: &[&'static Test],
     world: &World,
     options: &Options,
-    mut done: impl FnMut(usize, &Verdict),
+    mut done: impl FnMut(usize, &Verdict, Duration),
 ) {
     let interrupt = catch_interrupt();
     let mut waiting = tests.iter().enumerate();
@@ -55,7 +56,7 @@ pub fn run_all(
             };
             match start(index, test, world, options.timeout) {
                 Ok(worker) => running.push(worker),
-                Err(stop) => done(index, &Err(stop)),
+                Err(stop) => done(index, &Err(stop), Duration::ZERO),
             }
         }
         if running.is_empty() {
@@ -76,8 +77,8 @@ pub fn run_all(
             .partition(|worker| is_readable(worker) || worker.deadline <= Instant::now());
         running = still;
         for worker in over {
-            let index = worker.index;
-            done(index, &finish(worker));
+            let (index, taken) = (worker.index, worker.started.elapsed());
+            done(index, &finish(worker), taken);
         }
     }
 }
@@ -124,6 +125,7 @@ fn start(index: usize, test: &'static Test, world: &World, timeout: Duration) ->
                 index,
                 pid: child,
                 answer,
+                started: Instant::now(),
                 deadline: Instant::now() + timeout + Duration::from_secs(5),
             })
         }

@@ -5,6 +5,7 @@
 //! * `probe serve`: the same for each line on stdin, until it ends
 //! * `probe hook FILE [STATUS]`: appends what a hook gets to FILE and exits with STATUS
 //! * `probe hang`: sleeps until a signal ends it
+//! * `probe exit STATUS`, `probe raise SIGNAL`: end so
 //!
 //! Runs in: the container, and the hooks' processes.
 
@@ -40,6 +41,11 @@ pub fn run(args: &[String]) -> i32 {
         ["hang", ..] => loop {
             std::thread::sleep(std::time::Duration::from_secs(3600));
         },
+        ["raise", signal] => {
+            let signal = signal.parse().ok().and_then(|number: i32| nix::sys::signal::Signal::try_from(number).ok());
+            let _ = nix::sys::signal::raise(signal.unwrap_or(nix::sys::signal::Signal::SIGABRT));
+            94
+        }
         ["exit", status] => status.parse().unwrap_or(99),
         _ => {
             eprintln!("probe: what is {words:?}?");

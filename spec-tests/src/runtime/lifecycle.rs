@@ -18,6 +18,17 @@ tests! {
     "runtime.md#delete" Must delete_of_a_running_container_is_an_error;
     "runtime.md#delete" Must delete_frees_the_id;
     "runtime.md#delete" Must delete_of_an_unknown_container_is_an_error;
+    "runtime.md#create" Must create_without_an_id_is_an_error;
+    "runtime.md#start" Must start_of_an_unknown_container_is_an_error;
+    "runtime.md#start" Must start_without_an_id_is_an_error;
+    "runtime.md#kill" Must kill_of_an_unknown_container_is_an_error;
+    "runtime.md#kill" Must kill_without_an_id_is_an_error;
+    "runtime.md#kill" Must kill_reaches_a_created_container;
+    "runtime.md#delete" Must delete_without_an_id_is_an_error;
+    "runtime.md#delete" Must delete_leaves_alone_what_create_did_not_make;
+    "runtime.md#lifecycle" Must a_payload_that_ends_by_itself_makes_a_stopped_container;
+    "runtime.md#errors" Must a_create_that_fails_late_leaves_nothing;
+    "runtime.md#scope-of-a-container" Must two_containers_live_side_by_side;
 }
 
 fn create_does_not_run_the_program(case: &Case) -> Verdict {
@@ -131,4 +142,78 @@ fn delete_of_an_unknown_container_is_an_error(case: &Case) -> Verdict {
         .run()?
         .refused()
         .map(drop)
+}
+
+fn create_without_an_id_is_an_error(case: &Case) -> Verdict {
+    let bundle = case.bundle()?;
+    bundle.write()?;
+    case.runtime(["create", "--bundle"]).arg(&bundle.dir).run()?.refused().map(drop)
+}
+
+fn start_of_an_unknown_container_is_an_error(case: &Case) -> Verdict {
+    case.runtime(["start", &case.id]).run()?.refused().map(drop)
+}
+
+fn start_without_an_id_is_an_error(case: &Case) -> Verdict {
+    case.runtime(["start"]).run()?.refused().map(drop)
+}
+
+fn kill_of_an_unknown_container_is_an_error(case: &Case) -> Verdict {
+    case.runtime(["kill", &case.id, "KILL"]).run()?.refused().map(drop)
+}
+
+fn kill_without_an_id_is_an_error(case: &Case) -> Verdict {
+    case.runtime(["kill"]).run()?.refused().map(drop)
+}
+
+fn kill_reaches_a_created_container(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    let container = case.create(&mut bundle)?;
+    container.stop()?;
+    container.delete()
+}
+
+fn delete_without_an_id_is_an_error(case: &Case) -> Verdict {
+    case.runtime(["delete"]).run()?.refused().map(drop)
+}
+
+fn delete_leaves_alone_what_create_did_not_make(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    let volume = case.folder("volume")?;
+    bundle.bind(&volume, "/volume", &["rw"]);
+    let mut container = case.started(&mut bundle)?;
+    container.ask_one(Ask::Create("/volume/made-inside".into()))?.done()?;
+    container.stop()?;
+    container.delete()?;
+    holds(volume.join("made-inside").exists(), "a file of the volume is gone")?;
+    holds(bundle.inside("/bin/probe").exists(), "the root file system is gone")?;
+    holds(bundle.dir.join("config.json").exists(), "config.json is gone")
+}
+
+fn a_payload_that_ends_by_itself_makes_a_stopped_container(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    let mut container = case.started(&mut bundle)?;
+    container.hang_up();
+    container.wait_stopped()?;
+    container.delete()
+}
+
+fn a_create_that_fails_late_leaves_nothing(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    // The last mount, so that everything else has been made by then.
+    bundle.mount(serde_json::json!({"destination": "/late", "type": "nosuchfs", "source": "none"}));
+    case.create_refused(&bundle)?;
+    let ids = case.ids_in_state();
+    holds(ids.is_empty(), format!("the state directory still has {ids:?}"))
+}
+
+fn two_containers_live_side_by_side(case: &Case) -> Verdict {
+    let (mut one, mut two) = (case.bundle_named("one")?, case.bundle_named("two")?);
+    let first = case.create_named(&mut one, &format!("{}-1", case.id))?;
+    let second = case.create_named(&mut two, &format!("{}-2", case.id))?;
+    first.start()?;
+    second.start()?;
+    first.stop()?;
+    first.delete()?;
+    equal("status of the other", second.status()?, "running")
 }

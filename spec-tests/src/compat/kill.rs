@@ -1,0 +1,71 @@
+//! kill: how signals are named and whom they reach
+
+use crate::harness::case::Case;
+use crate::harness::verdict::{Verdict, equal};
+use crate::probe::ask::Ask;
+use crate::tests;
+
+tests! {
+    "runc-kill(8)" Compat signals_are_known_by_name_and_number;
+    "runc-kill(8)" Compat the_default_signal_is_term;
+    "runc-kill(8)" Compat real_time_signals_are_known_by_number;
+    "runc-kill(8)" Compat an_unknown_signal_is_an_error_and_sends_nothing;
+    "runc-kill(8)" Compat kill_all_is_accepted;
+    "runc-kill(8)" Compat kill_all_of_a_stopped_container_is_no_error;
+}
+
+fn signals_are_known_by_name_and_number(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    let mut container = case.started(&mut bundle)?;
+    let (usr1, usr2, hup) = (libc::SIGUSR1, libc::SIGUSR2, libc::SIGHUP);
+    container.ask_one(Ask::Block(vec![usr1, usr2, hup]))?.done()?;
+    let spellings = [("USR1", usr1), ("SIGUSR2", usr2), ("usr1", usr1), ("sigusr2", usr2), ("10", usr1), ("HUP", hup)];
+    for (spelling, number) in spellings {
+        container.kill(spelling)?;
+        let seen = container.ask_one(Ask::NextSignal { within_ms: 5000 })?.number()?;
+        equal(&format!("the signal that came for {spelling}"), seen, i64::from(number))?;
+    }
+    Ok(())
+}
+
+fn the_default_signal_is_term(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    let mut container = case.started(&mut bundle)?;
+    container.ask_one(Ask::Block(vec![libc::SIGTERM]))?.done()?;
+    container.verb("kill").run()?.succeeded()?;
+    let seen = container.ask_one(Ask::NextSignal { within_ms: 5000 })?.number()?;
+    equal("the signal that came", seen, i64::from(libc::SIGTERM))
+}
+
+fn real_time_signals_are_known_by_number(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    let container = case.started(&mut bundle)?;
+    // Ignored by process 1, for it has no handler: only that it is sent counts. systemd is stopped by it.
+    container.kill("37")?;
+    equal("status", container.status()?, "running")
+}
+
+fn an_unknown_signal_is_an_error_and_sends_nothing(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    let container = case.started(&mut bundle)?;
+    for signal in ["NOSUCH", "SIG", "999", "-1", "1x"] {
+        container.verb("kill").arg(signal).run()?.refused()?;
+    }
+    equal("status", container.status()?, "running")
+}
+
+fn kill_all_is_accepted(case: &Case) -> Verdict {
+    case.need_cgroup2()?;
+    let mut bundle = case.bundle()?;
+    let container = case.started(&mut bundle)?;
+    case.runtime(["kill", "--all", &container.id, "KILL"]).run()?.succeeded()?;
+    container.wait_stopped()
+}
+
+fn kill_all_of_a_stopped_container_is_no_error(case: &Case) -> Verdict {
+    case.need_cgroup2()?;
+    let mut bundle = case.bundle()?;
+    let container = case.started(&mut bundle)?;
+    container.stop()?;
+    case.runtime(["kill", "--all", &container.id, "KILL"]).run()?.succeeded().map(drop)
+}
