@@ -27,16 +27,26 @@ fn of_several_creates_of_one_id_one_succeeds(case: &Case) -> Verdict {
         created += usize::from(one.wait()?.status == 0);
     }
     equal("creates that succeeded", created, 1)?;
-    case.runtime(["start", &case.id]).run()?.succeeded().map(drop)
+    case.runtime(["start", &case.id])
+        .run()?
+        .succeeded()
+        .map(drop)
 }
 
 fn containers_of_many_runtimes_at_once_all_live(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.args(&["/bin/probe", "hang"]).write()?;
-    let ids: Vec<String> = (0..6).map(|number| format!("{}-{number}", case.id)).collect();
+    let ids: Vec<String> = (0..6)
+        .map(|number| format!("{}-{number}", case.id))
+        .collect();
     let mut running = Vec::new();
     for id in &ids {
-        running.push(case.runtime(["run", "--detach", "--bundle"]).arg(&bundle.dir).arg(id).start()?);
+        running.push(
+            case.runtime(["run", "--detach", "--bundle"])
+                .arg(&bundle.dir)
+                .arg(id)
+                .start()?,
+        );
     }
     for one in running {
         one.wait()?.succeeded()?;
@@ -56,9 +66,17 @@ fn what_a_killed_create_leaves_can_be_deleted(case: &Case) -> Verdict {
         std::thread::sleep(Duration::from_millis(step * 2));
         running.signal(Signal::SIGKILL)?;
         running.wait()?;
-        case.runtime(["delete", "--force", &case.id]).run()?.succeeded()?;
+        case.runtime(["delete", "--force", &case.id])
+            .run()?
+            .succeeded()?;
         let ids = case.ids_in_state();
-        holds(ids.is_empty(), format!("after a kill at {} ms the state directory has {ids:?}", step * 2))?;
+        holds(
+            ids.is_empty(),
+            format!(
+                "after a kill at {} ms the state directory has {ids:?}",
+                step * 2
+            ),
+        )?;
     }
     Ok(())
 }

@@ -15,14 +15,23 @@ tests! {
 }
 
 fn forced_delete_of_an_unknown_container_succeeds(case: &Case) -> Verdict {
-    case.runtime(["delete", "--force", &case.id]).run()?.succeeded().map(drop)
+    case.runtime(["delete", "--force", &case.id])
+        .run()?
+        .succeeded()
+        .map(drop)
 }
 
 /// `delete --force` must succeed and forget the id.
 fn forced(case: &Case) -> Verdict {
-    case.runtime(["delete", "--force", &case.id]).run()?.succeeded()?;
+    case.runtime(["delete", "--force", &case.id])
+        .run()?
+        .succeeded()?;
     case.runtime(["state", &case.id]).run()?.refused()?;
-    equal("entries in the state directory", case.ids_in_state().len(), 0)
+    equal(
+        "entries in the state directory",
+        case.ids_in_state().len(),
+        0,
+    )
 }
 
 fn forced_delete_ends_a_running_container(case: &Case) -> Verdict {
@@ -30,7 +39,11 @@ fn forced_delete_ends_a_running_container(case: &Case) -> Verdict {
     let container = case.started(&mut bundle)?;
     let pid = container.pid()?;
     forced(case)?;
-    equal("the payload's exit status", case.exit_status(pid)?, 128 + libc::SIGKILL)
+    equal(
+        "the payload's exit status",
+        case.exit_status(pid)?,
+        128 + libc::SIGKILL,
+    )
 }
 
 fn forced_delete_ends_a_created_container(case: &Case) -> Verdict {
@@ -57,6 +70,8 @@ fn forced_delete_works_after_the_bundle_is_gone(case: &Case) -> Verdict {
 fn forced_delete_ends_a_container_that_ignores_signals(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     let mut container = case.started(&mut bundle)?;
-    container.ask_one(Ask::Block(vec![libc::SIGTERM, libc::SIGINT, libc::SIGHUP]))?.done()?;
+    container
+        .ask_one(Ask::Block(vec![libc::SIGTERM, libc::SIGINT, libc::SIGHUP]))?
+        .done()?;
     forced(case)
 }

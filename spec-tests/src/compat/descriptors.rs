@@ -23,7 +23,12 @@ tests! {
 }
 
 fn above_two(process: &Process) -> Vec<(i32, String)> {
-    process.fds.iter().filter(|(fd, _)| **fd > 2).map(|(fd, target)| (*fd, target.clone())).collect()
+    process
+        .fds
+        .iter()
+        .filter(|(fd, _)| **fd > 2)
+        .map(|(fd, target)| (*fd, target.clone()))
+        .collect()
 }
 
 fn the_payload_has_only_the_standard_descriptors(case: &Case) -> Verdict {
@@ -43,7 +48,10 @@ fn open_file(case: &Case, name: &str) -> Verdict<File> {
 fn descriptors_leaked_by_the_caller_stop_at_the_runtime(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.answers(&[Ask::Process])?;
-    let call = case.run_call(&bundle)?.fd(open_file(case, "three")?, 3).fd(open_file(case, "nine")?, 9);
+    let call = case
+        .run_call(&bundle)?
+        .fd(open_file(case, "three")?, 3)
+        .fd(open_file(case, "nine")?, 9);
     let outcome = call.fd(File::open("/")?, 700).run()?.succeeded()?;
     let process = parse_line(&outcome.stdout, 1)?.remove(0).process()?;
     equal("descriptors above 2", above_two(&process), [])
@@ -51,21 +59,49 @@ fn descriptors_leaked_by_the_caller_stop_at_the_runtime(case: &Case) -> Verdict 
 
 fn preserved_descriptors_reach_the_payload(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
-    bundle.answers(&[Ask::ReadFd(3), Ask::ReadFd(4), Ask::Process])?.write()?;
-    let call = case.runtime(["run", "--preserve-fds", "2", "--bundle"]).arg(&bundle.dir).arg(&case.id);
-    let outcome = call.fd(open_file(case, "three")?, 3).fd(open_file(case, "four")?, 4).run()?.succeeded()?;
+    bundle
+        .answers(&[Ask::ReadFd(3), Ask::ReadFd(4), Ask::Process])?
+        .write()?;
+    let call = case
+        .runtime(["run", "--preserve-fds", "2", "--bundle"])
+        .arg(&bundle.dir)
+        .arg(&case.id);
+    let outcome = call
+        .fd(open_file(case, "three")?, 3)
+        .fd(open_file(case, "four")?, 4)
+        .run()?
+        .succeeded()?;
     let answers = parse_line(&outcome.stdout, 3)?;
     equal("descriptor 3", answers[0].text()?, "three")?;
     equal("descriptor 4", answers[1].text()?, "four")?;
-    equal("descriptors above 4", answers[2].process()?.fds.keys().filter(|fd| **fd > 4).count(), 0)
+    equal(
+        "descriptors above 4",
+        answers[2]
+            .process()?
+            .fds
+            .keys()
+            .filter(|fd| **fd > 4)
+            .count(),
+        0,
+    )
 }
 
 fn descriptors_beyond_the_preserved_ones_do_not(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.answers(&[Ask::Process])?.write()?;
-    let call = case.runtime(["run", "--preserve-fds=1", "--bundle"]).arg(&bundle.dir).arg(&case.id);
-    let outcome = call.fd(open_file(case, "three")?, 3).fd(open_file(case, "four")?, 4).run()?.succeeded()?;
-    let seen: Vec<i32> = above_two(&parse_line(&outcome.stdout, 1)?.remove(0).process()?).into_iter().map(|(fd, _)| fd).collect();
+    let call = case
+        .runtime(["run", "--preserve-fds=1", "--bundle"])
+        .arg(&bundle.dir)
+        .arg(&case.id);
+    let outcome = call
+        .fd(open_file(case, "three")?, 3)
+        .fd(open_file(case, "four")?, 4)
+        .run()?
+        .succeeded()?;
+    let seen: Vec<i32> = above_two(&parse_line(&outcome.stdout, 1)?.remove(0).process()?)
+        .into_iter()
+        .map(|(fd, _)| fd)
+        .collect();
     equal("descriptors above 2", seen, [3])
 }
 
@@ -73,16 +109,31 @@ fn preserved_descriptors_reach_exec(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     let container = case.started(&mut bundle)?;
     let asks = serde_json::to_string(&[Ask::ReadFd(3)])?;
-    let call = case.runtime(["exec", "--preserve-fds", "1", &container.id, "/bin/probe", "answer", &asks]);
+    let call = case.runtime([
+        "exec",
+        "--preserve-fds",
+        "1",
+        &container.id,
+        "/bin/probe",
+        "answer",
+        &asks,
+    ]);
     let outcome = call.fd(open_file(case, "three")?, 3).run()?.succeeded()?;
-    equal("descriptor 3", parse_line(&outcome.stdout, 1)?[0].text()?, "three")
+    equal(
+        "descriptor 3",
+        parse_line(&outcome.stdout, 1)?[0].text()?,
+        "three",
+    )
 }
 
 fn listen_fds_reach_the_payload(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.answers(&[Ask::ReadFd(3), Ask::Process])?;
     // LISTEN_PID must be the runtime's own pid, which only the process itself can say before execve.
-    let call = case.run_call(&bundle)?.through(["sh", "-c", "export LISTEN_PID=$$; exec \"$@\"", "sh"]).env("LISTEN_FDS", "1");
+    let call = case
+        .run_call(&bundle)?
+        .through(["sh", "-c", "export LISTEN_PID=$$; exec \"$@\"", "sh"])
+        .env("LISTEN_FDS", "1");
     let outcome = call.fd(open_file(case, "three")?, 3).run()?.succeeded()?;
     let answers = parse_line(&outcome.stdout, 2)?;
     equal("descriptor 3", answers[0].text()?, "three")?;
@@ -104,13 +155,19 @@ fn signals_are_at_their_defaults(case: &Case) -> Verdict {
 
 fn no_signal_is_blocked(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
-    equal("blocked signals", signals(&case.run_process(&mut bundle)?)[2], Some(0))
+    equal(
+        "blocked signals",
+        signals(&case.run_process(&mut bundle)?)[2],
+        Some(0),
+    )
 }
 
 fn ignored_and_blocked_signals_of_the_caller_are_reset(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.answers(&[Ask::Process])?;
-    let call = case.run_call(&bundle)?.through(["sh", "-c", "trap '' PIPE HUP USR1; exec \"$@\"", "sh"]);
+    let call =
+        case.run_call(&bundle)?
+            .through(["sh", "-c", "trap '' PIPE HUP USR1; exec \"$@\"", "sh"]);
     let outcome = call.run()?.succeeded()?;
     let seen = signals(&parse_line(&outcome.stdout, 1)?.remove(0).process()?);
     equal("ignored, caught and blocked signals", seen, [Some(0); 3])
@@ -120,5 +177,8 @@ fn signals_of_exec_are_at_their_defaults(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     let container = case.started(&mut bundle)?;
     let seen = signals(&container.exec_process(&[])?);
-    holds(seen == [Some(0); 3], format!("ignored, caught and blocked signals are {seen:x?}"))
+    holds(
+        seen == [Some(0); 3],
+        format!("ignored, caught and blocked signals are {seen:x?}"),
+    )
 }

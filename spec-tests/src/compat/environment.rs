@@ -22,8 +22,15 @@ tests! {
 
 fn home_comes_from_the_containers_passwd(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
-    bundle.file("/etc/passwd", "first:x:7:7::/wrong:/bin/sh\nroot:x:0:0:root:/home/of-root:/bin/sh\nroot2:x:0:0::/late:\n")?;
-    equal("HOME", case.run_process(&mut bundle)?.env_of("HOME"), ["/home/of-root"])
+    bundle.file(
+        "/etc/passwd",
+        "first:x:7:7::/wrong:/bin/sh\nroot:x:0:0:root:/home/of-root:/bin/sh\nroot2:x:0:0::/late:\n",
+    )?;
+    equal(
+        "HOME",
+        case.run_process(&mut bundle)?.env_of("HOME"),
+        ["/home/of-root"],
+    )
 }
 
 fn home_is_the_root_without_an_entry(case: &Case) -> Verdict {
@@ -36,7 +43,11 @@ fn home_of_config_is_kept(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.file("/etc/passwd", "root:x:0:0:root:/home/of-root:/bin/sh\n")?;
     bundle.env("HOME=/of-config");
-    equal("HOME", case.run_process(&mut bundle)?.env_of("HOME"), ["/of-config"])
+    equal(
+        "HOME",
+        case.run_process(&mut bundle)?.env_of("HOME"),
+        ["/of-config"],
+    )
 }
 
 fn of_duplicate_variables_the_last_one_wins(case: &Case) -> Verdict {
@@ -51,7 +62,12 @@ fn nothing_of_the_callers_environment_gets_in(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.process()["env"] = json!(["PATH=/bin", "HOME=/"]);
     bundle.answers(&[Ask::Process])?;
-    let outcome = case.run_call(&bundle)?.env("SECRET", "of the caller").env("LD_PRELOAD", "").run()?.succeeded()?;
+    let outcome = case
+        .run_call(&bundle)?
+        .env("SECRET", "of the caller")
+        .env("LD_PRELOAD", "")
+        .run()?
+        .succeeded()?;
     let mut env = parse_line(&outcome.stdout, 1)?.remove(0).process()?.env;
     env.sort();
     equal("env", env, ["HOME=/", "PATH=/bin"])
@@ -60,36 +76,69 @@ fn nothing_of_the_callers_environment_gets_in(case: &Case) -> Verdict {
 fn the_default_umask_is_022(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.answers(&[Ask::Process])?;
-    let call = case.run_call(&bundle)?.through(["sh", "-c", "umask 0077; exec \"$@\"", "sh"]);
+    let call = case
+        .run_call(&bundle)?
+        .through(["sh", "-c", "umask 0077; exec \"$@\"", "sh"]);
     let outcome = call.run()?.succeeded()?;
-    equal("umask", parse_line(&outcome.stdout, 1)?.remove(0).process()?.umask, 0o022)
+    equal(
+        "umask",
+        parse_line(&outcome.stdout, 1)?.remove(0).process()?.umask,
+        0o022,
+    )
 }
 
 fn a_missing_cwd_is_made(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.process()["cwd"] = json!("/not/there/yet");
-    equal("cwd", case.run_process(&mut bundle)?.cwd.as_str(), "/not/there/yet")
+    equal(
+        "cwd",
+        case.run_process(&mut bundle)?.cwd.as_str(),
+        "/not/there/yet",
+    )
 }
 
 fn exec_has_home_too(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
-    bundle.file("/etc/passwd", "root:x:0:0:root:/home/of-root:/bin/sh\nu:x:1000:1000::/home/u:/bin/sh\n")?;
+    bundle.file(
+        "/etc/passwd",
+        "root:x:0:0:root:/home/of-root:/bin/sh\nu:x:1000:1000::/home/u:/bin/sh\n",
+    )?;
     let container = case.started(&mut bundle)?;
     if case.is_root() {
-        equal("HOME of uid 1000", container.exec_process(&["--user", "1000:1000"])?.env_of("HOME"), ["/home/u"])?;
+        equal(
+            "HOME of uid 1000",
+            container
+                .exec_process(&["--user", "1000:1000"])?
+                .env_of("HOME"),
+            ["/home/u"],
+        )?;
     }
-    equal("HOME", container.exec_process(&[])?.env_of("HOME"), ["/home/of-root"])
+    equal(
+        "HOME",
+        container.exec_process(&[])?.env_of("HOME"),
+        ["/home/of-root"],
+    )
 }
 
 fn files_made_for_mounts_do_not_follow_the_callers_umask(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     let source = case.file("source", "text")?;
     bundle.bind(&source, "/made/for/file", &[]);
-    bundle.answers(&[Ask::Stat("/made".into()), Ask::Stat("/made/for".into()), Ask::Stat("/dev/null".into())])?;
-    let call = case.run_call(&bundle)?.through(["sh", "-c", "umask 0077; exec \"$@\"", "sh"]);
+    bundle.answers(&[
+        Ask::Stat("/made".into()),
+        Ask::Stat("/made/for".into()),
+        Ask::Stat("/dev/null".into()),
+    ])?;
+    let call = case
+        .run_call(&bundle)?
+        .through(["sh", "-c", "umask 0077; exec \"$@\"", "sh"]);
     let outcome = call.run()?.succeeded()?;
     let answers = parse_line(&outcome.stdout, 3)?;
-    for (answer, (what, mode)) in answers.iter().zip([("/made", 0o755), ("/made/for", 0o755), ("/dev/null", 0o666)]) {
+    for (answer, (what, mode)) in
+        answers
+            .iter()
+            .zip([("/made", 0o755), ("/made/for", 0o755), ("/dev/null", 0o666)])
+    {
         equal(&format!("mode of {what}"), answer.stat()?.mode, mode)?;
     }
     Ok(())

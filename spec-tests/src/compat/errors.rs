@@ -29,7 +29,11 @@ fn words_for(case: &Case, bundle: &mut Bundle, program: &str) -> Verdict<String>
 /// The exit status that podman makes of the runtime's words: the first pattern that matches decides.
 fn podmans_status(text: &str) -> i32 {
     const DENIED: [&str; 2] = ["permission denied", "operation not permitted"];
-    const NOT_FOUND: [&str; 3] = ["executable file not found in", "no such file or directory", "open executable"];
+    const NOT_FOUND: [&str; 3] = [
+        "executable file not found in",
+        "no such file or directory",
+        "open executable",
+    ];
     let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
     match () {
         () if has(&DENIED) => 126,
@@ -39,13 +43,20 @@ fn podmans_status(text: &str) -> i32 {
 }
 
 fn classified(words: &str, status: i32) -> Verdict {
-    equal(&format!("podman's status for {words:?}"), podmans_status(words), status)
+    equal(
+        &format!("podman's status for {words:?}"),
+        podmans_status(words),
+        status,
+    )
 }
 
 fn missing(case: &Case, program: &str) -> Verdict {
     let words = words_for(case, &mut case.bundle()?, program)?;
     classified(&words, 127)?;
-    holds(words.contains(program), format!("the program is not named in {words:?}"))
+    holds(
+        words.contains(program),
+        format!("the program is not named in {words:?}"),
+    )
 }
 
 fn a_missing_program_in_path_says_so(case: &Case) -> Verdict {
@@ -74,7 +85,10 @@ fn a_missing_program_fails_at_create(case: &Case) -> Verdict {
 
 fn an_unknown_container_does_not_exist(case: &Case) -> Verdict {
     for verb in ["state", "start", "kill", "delete", "pause", "resume", "ps"] {
-        case.runtime([verb, &case.id]).run()?.refused()?.says(&["does not exist"])?;
+        case.runtime([verb, &case.id])
+            .run()?
+            .refused()?
+            .says(&["does not exist"])?;
     }
     Ok(())
 }
@@ -83,8 +97,18 @@ fn kill_of_a_stopped_container_says_not_running(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     let container = case.started(&mut bundle)?;
     container.stop()?;
-    let words = ["container not running", "no such process", "process already finished"];
-    container.verb("kill").arg("TERM").run()?.refused()?.says(&words).map(drop)
+    let words = [
+        "container not running",
+        "no such process",
+        "process already finished",
+    ];
+    container
+        .verb("kill")
+        .arg("TERM")
+        .run()?
+        .refused()?
+        .says(&words)
+        .map(drop)
 }
 
 fn errors_end_with_status_1(case: &Case) -> Verdict {
@@ -100,14 +124,31 @@ fn errors_end_with_status_1(case: &Case) -> Verdict {
 fn ids_that_are_no_names_are_refused(case: &Case) -> Verdict {
     let bundle = case.bundle()?;
     bundle.write()?;
-    for id in ["", ".", "..", "../out", "a/b", "/abs", "with space", "new\nline", "ä"] {
-        let outcome = case.runtime(["create", "--bundle"]).arg(&bundle.dir).arg(id).run()?;
+    for id in [
+        "",
+        ".",
+        "..",
+        "../out",
+        "a/b",
+        "/abs",
+        "with space",
+        "new\nline",
+        "ä",
+    ] {
+        let outcome = case
+            .runtime(["create", "--bundle"])
+            .arg(&bundle.dir)
+            .arg(id)
+            .run()?;
         if outcome.status == 0 {
             case.runtime(["delete", "--force", id]).run()?;
             return fail(format!("the id {id:?} was accepted"));
         }
     }
-    holds(!case.dir.join("out").exists(), "something was made outside of the state directory")
+    holds(
+        !case.dir.join("out").exists(),
+        "something was made outside of the state directory",
+    )
 }
 
 fn an_error_is_one_short_text(case: &Case) -> Verdict {
@@ -121,5 +162,9 @@ fn an_error_is_one_short_text(case: &Case) -> Verdict {
 fn an_id_in_use_says_exists(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     let _first = case.create(&mut bundle)?;
-    case.create_call(&bundle)?.run()?.refused()?.says(&["exist"]).map(drop)
+    case.create_call(&bundle)?
+        .run()?
+        .refused()?
+        .says(&["exist"])
+        .map(drop)
 }

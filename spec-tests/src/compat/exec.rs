@@ -37,7 +37,11 @@ fn exec_joins_all_namespaces(case: &Case) -> Verdict {
     let first = container.ask_one(Ask::Process)?.process()?;
     let second = container.exec_process(&[])?;
     for name in ["pid", "net", "ipc", "uts", "mnt", "user", "cgroup"] {
-        equal(name, second.namespaces.get(name), first.namespaces.get(name))?;
+        equal(
+            name,
+            second.namespaces.get(name),
+            first.namespaces.get(name),
+        )?;
     }
     holds(second.pid > 1, format!("its pid is {}", second.pid))
 }
@@ -48,7 +52,9 @@ fn exec_joins_the_cgroup(case: &Case) -> Verdict {
     bundle.linux()["cgroupsPath"] = json!(format!("/{}-cg", case.id));
     let mut container = case.started(&mut bundle)?;
     let first = container.ask_one(Ask::Read("/proc/self/cgroup".into()))?;
-    let second = container.exec(&[], &[Ask::Read("/proc/self/cgroup".into())])?.remove(0);
+    let second = container
+        .exec(&[], &[Ask::Read("/proc/self/cgroup".into())])?
+        .remove(0);
     equal("the cgroups", second.text()?, first.text()?)
 }
 
@@ -56,10 +62,18 @@ fn exec_ends_with_the_process_status(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     let container = case.started(&mut bundle)?;
     for status in [0, 7, 200] {
-        let call = case.runtime(["exec", &container.id, "/bin/probe", "exit", &status.to_string()]);
+        let call = case.runtime([
+            "exec",
+            &container.id,
+            "/bin/probe",
+            "exit",
+            &status.to_string(),
+        ]);
         call.run()?.ended_with(status)?;
     }
-    let killed = case.runtime(["exec", &container.id, "/bin/probe", "raise", "9"]).run()?;
+    let killed = case
+        .runtime(["exec", &container.id, "/bin/probe", "raise", "9"])
+        .run()?;
     equal("status after SIGKILL", killed.status, 137)
 }
 
@@ -100,7 +114,12 @@ fn exec_takes_the_process_from_a_file(case: &Case) -> Verdict {
         "noNewPrivileges": true
     });
     let file = case.file("process.json", &process.to_string())?;
-    let outcome = case.runtime(["exec", "--process"]).arg(file).arg(&container.id).run()?.succeeded()?;
+    let outcome = case
+        .runtime(["exec", "--process"])
+        .arg(file)
+        .arg(&container.id)
+        .run()?
+        .succeeded()?;
     let process = parse_line(&outcome.stdout, 1)?.remove(0).process()?;
     equal("cwd", process.cwd.as_str(), "/tmp")?;
     equal("FROM", process.env_of("FROM"), ["file"])?;
@@ -110,8 +129,20 @@ fn exec_takes_the_process_from_a_file(case: &Case) -> Verdict {
 fn options_after_the_id_belong_to_the_payload(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     let container = case.started(&mut bundle)?;
-    let args = ["/bin/probe", "answer", "[\"Process\"]", "--cwd", "/tmp", "-d", "--help"];
-    let outcome = case.runtime(["exec", &container.id]).args(args).run()?.succeeded()?;
+    let args = [
+        "/bin/probe",
+        "answer",
+        "[\"Process\"]",
+        "--cwd",
+        "/tmp",
+        "-d",
+        "--help",
+    ];
+    let outcome = case
+        .runtime(["exec", &container.id])
+        .args(args)
+        .run()?
+        .succeeded()?;
     let process = parse_line(&outcome.stdout, 1)?.remove(0).process()?;
     equal("args", process.args, args)?;
     equal("cwd", process.cwd.as_str(), "/")
@@ -121,12 +152,16 @@ fn exec_detached_writes_the_pid_and_returns(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     let container = case.started(&mut bundle)?;
     let file = case.dir.join("exec-pid");
-    let call = case.runtime(["exec", "--detach", "--pid-file"]).arg(&file).args([&container.id, "/bin/probe", "hang"]);
+    let call = case
+        .runtime(["exec", "--detach", "--pid-file"])
+        .arg(&file)
+        .args([&container.id, "/bin/probe", "hang"]);
     call.run()?.succeeded()?;
     let pid = std::fs::read_to_string(&file).doing("the pid file")?;
     // A runtime may return before execve; the pid must be the program's in the end.
     case.wait_for("the program under the pid in the file", || {
-        let line = std::fs::read(format!("/proc/{}/cmdline", pid.trim())).doing("cmdline of the pid in the file")?;
+        let line = std::fs::read(format!("/proc/{}/cmdline", pid.trim()))
+            .doing("cmdline of the pid in the file")?;
         Ok((line == b"/bin/probe\0hang\0").then_some(()))
     })
 }
@@ -135,19 +170,37 @@ fn exec_in_a_stopped_container_is_an_error(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     let container = case.started(&mut bundle)?;
     container.stop()?;
-    case.runtime(["exec", &container.id, "/bin/probe", "exit", "0"]).run()?.refused().map(drop)
+    case.runtime(["exec", &container.id, "/bin/probe", "exit", "0"])
+        .run()?
+        .refused()
+        .map(drop)
 }
 
 fn exec_in_an_unknown_container_is_an_error(case: &Case) -> Verdict {
-    case.runtime(["exec", &case.id, "/bin/true"]).run()?.refused()?.says(&["does not exist"]).map(drop)
+    case.runtime(["exec", &case.id, "/bin/true"])
+        .run()?
+        .refused()?
+        .says(&["does not exist"])
+        .map(drop)
 }
 
 fn exec_of_a_missing_program_says_so(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     let container = case.started(&mut bundle)?;
-    let words = ["executable file not found", "executable file `no-such-program` not found", "no such file or directory"];
-    case.runtime(["exec", &container.id, "no-such-program"]).run()?.refused()?.says(&words)?;
-    case.runtime(["exec", &container.id, "/no/such/program"]).run()?.refused()?.says(&words).map(drop)
+    let words = [
+        "executable file not found",
+        "executable file `no-such-program` not found",
+        "no such file or directory",
+    ];
+    case.runtime(["exec", &container.id, "no-such-program"])
+        .run()?
+        .refused()?
+        .says(&words)?;
+    case.runtime(["exec", &container.id, "/no/such/program"])
+        .run()?
+        .refused()?
+        .says(&words)
+        .map(drop)
 }
 
 fn exec_keeps_the_capabilities_of_config(case: &Case) -> Verdict {
@@ -172,22 +225,45 @@ fn exec_can_add_a_capability(case: &Case) -> Verdict {
 fn exec_keeps_no_new_privileges(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     let container = case.started(&mut bundle)?;
-    equal("no_new_privs", container.exec_process(&[])?.no_new_privs, true)
+    equal(
+        "no_new_privs",
+        container.exec_process(&[])?.no_new_privs,
+        true,
+    )
 }
 
 fn exec_passes_the_streams(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     let container = case.started(&mut bundle)?;
-    let asks = serde_json::to_string(&[Ask::ReadFd(0), Ask::WriteFd { fd: 2, text: "to error\n".into() }])?;
-    let outcome = case.runtime(["exec", &container.id, "/bin/probe", "answer", &asks]).input("typed")?.run()?.succeeded()?;
-    equal("what it read", parse_line(&outcome.stdout, 2)?[0].text()?, "typed")?;
+    let asks = serde_json::to_string(&[
+        Ask::ReadFd(0),
+        Ask::WriteFd {
+            fd: 2,
+            text: "to error\n".into(),
+        },
+    ])?;
+    let outcome = case
+        .runtime(["exec", &container.id, "/bin/probe", "answer", &asks])
+        .input("typed")?
+        .run()?
+        .succeeded()?;
+    equal(
+        "what it read",
+        parse_line(&outcome.stdout, 2)?[0].text()?,
+        "typed",
+    )?;
     equal("standard error", outcome.stderr.as_str(), "to error\n")
 }
 
 fn exec_has_only_the_standard_descriptors(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     let container = case.started(&mut bundle)?;
-    let extra: Vec<(i32, String)> = container.exec_process(&[])?.fds.into_iter().filter(|(fd, _)| *fd > 2).collect();
+    let extra: Vec<(i32, String)> = container
+        .exec_process(&[])?
+        .fds
+        .into_iter()
+        .filter(|(fd, _)| *fd > 2)
+        .collect();
     equal("descriptors above 2", extra, [])
 }
 
@@ -197,7 +273,11 @@ fn exec_has_the_limits_of_config(case: &Case) -> Verdict {
     bundle.process()["oomScoreAdj"] = json!(444);
     let container = case.started(&mut bundle)?;
     let process = container.exec_process(&[])?;
-    equal("RLIMIT_NOFILE", process.rlimits.get("RLIMIT_NOFILE"), Some(&(500, 600)))?;
+    equal(
+        "RLIMIT_NOFILE",
+        process.rlimits.get("RLIMIT_NOFILE"),
+        Some(&(500, 600)),
+    )?;
     equal("oom_score_adj", process.oom_score_adj, Some(444))
 }
 
@@ -212,7 +292,11 @@ fn exec_sees_the_containers_root(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.mount(json!({"destination": "/only-here", "type": "tmpfs", "source": "tmpfs"}));
     let mut container = case.started(&mut bundle)?;
-    container.ask_one(Ask::Create("/only-here/mark".into()))?.done()?;
-    let names = container.exec(&[], &[Ask::List("/only-here".into())])?.remove(0);
+    container
+        .ask_one(Ask::Create("/only-here/mark".into()))?
+        .done()?;
+    let names = container
+        .exec(&[], &[Ask::List("/only-here".into())])?
+        .remove(0);
     equal("/only-here", names.names()?, ["mark"])
 }

@@ -18,12 +18,27 @@ fn signals_are_known_by_name_and_number(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     let mut container = case.started(&mut bundle)?;
     let (usr1, usr2, hup) = (libc::SIGUSR1, libc::SIGUSR2, libc::SIGHUP);
-    container.ask_one(Ask::Block(vec![usr1, usr2, hup]))?.done()?;
-    let spellings = [("USR1", usr1), ("SIGUSR2", usr2), ("usr1", usr1), ("sigusr2", usr2), ("10", usr1), ("HUP", hup)];
+    container
+        .ask_one(Ask::Block(vec![usr1, usr2, hup]))?
+        .done()?;
+    let spellings = [
+        ("USR1", usr1),
+        ("SIGUSR2", usr2),
+        ("usr1", usr1),
+        ("sigusr2", usr2),
+        ("10", usr1),
+        ("HUP", hup),
+    ];
     for (spelling, number) in spellings {
         container.kill(spelling)?;
-        let seen = container.ask_one(Ask::NextSignal { within_ms: 5000 })?.number()?;
-        equal(&format!("the signal that came for {spelling}"), seen, i64::from(number))?;
+        let seen = container
+            .ask_one(Ask::NextSignal { within_ms: 5000 })?
+            .number()?;
+        equal(
+            &format!("the signal that came for {spelling}"),
+            seen,
+            i64::from(number),
+        )?;
     }
     Ok(())
 }
@@ -33,7 +48,9 @@ fn the_default_signal_is_term(case: &Case) -> Verdict {
     let mut container = case.started(&mut bundle)?;
     container.ask_one(Ask::Block(vec![libc::SIGTERM]))?.done()?;
     container.verb("kill").run()?.succeeded()?;
-    let seen = container.ask_one(Ask::NextSignal { within_ms: 5000 })?.number()?;
+    let seen = container
+        .ask_one(Ask::NextSignal { within_ms: 5000 })?
+        .number()?;
     equal("the signal that came", seen, i64::from(libc::SIGTERM))
 }
 
@@ -58,7 +75,9 @@ fn kill_all_is_accepted(case: &Case) -> Verdict {
     case.need_cgroup2()?;
     let mut bundle = case.bundle()?;
     let container = case.started(&mut bundle)?;
-    case.runtime(["kill", "--all", &container.id, "KILL"]).run()?.succeeded()?;
+    case.runtime(["kill", "--all", &container.id, "KILL"])
+        .run()?
+        .succeeded()?;
     container.wait_stopped()
 }
 
@@ -67,5 +86,8 @@ fn kill_all_of_a_stopped_container_is_no_error(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     let container = case.started(&mut bundle)?;
     container.stop()?;
-    case.runtime(["kill", "--all", &container.id, "KILL"]).run()?.succeeded().map(drop)
+    case.runtime(["kill", "--all", &container.id, "KILL"])
+        .run()?
+        .succeeded()
+        .map(drop)
 }

@@ -42,7 +42,10 @@ fn a_paused_container_can_be_deleted_by_force(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     let container = case.started(&mut bundle)?;
     container.verb("pause").run()?.succeeded()?;
-    case.runtime(["delete", "--force", &case.id]).run()?.succeeded().map(drop)
+    case.runtime(["delete", "--force", &case.id])
+        .run()?
+        .succeeded()
+        .map(drop)
 }
 
 fn resume_of_a_running_container_is_an_error(case: &Case) -> Verdict {
@@ -57,7 +60,9 @@ fn exec_in_a_paused_container_is_an_error(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     let container = case.started(&mut bundle)?;
     container.verb("pause").run()?.succeeded()?;
-    let outcome = case.runtime(["exec", &case.id, "/bin/probe", "exit", "0"]).run()?;
+    let outcome = case
+        .runtime(["exec", &case.id, "/bin/probe", "exit", "0"])
+        .run()?;
     container.verb("resume").run()?.succeeded()?;
     outcome.refused().map(drop)
 }

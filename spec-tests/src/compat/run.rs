@@ -42,11 +42,19 @@ fn run_ends_with_128_and_the_signal(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.answers(&[Ask::Create("/tmp/ready".into()), Ask::SleepMs(20_000)])?;
     let running = case.run_call(&bundle)?.start()?;
-    case.wait_for("the payload", || Ok(bundle.inside("/tmp/ready").exists().then_some(())))?;
-    case.runtime(["kill", &case.id, "KILL"]).run()?.succeeded()?;
+    case.wait_for("the payload", || {
+        Ok(bundle.inside("/tmp/ready").exists().then_some(()))
+    })?;
+    case.runtime(["kill", &case.id, "KILL"])
+        .run()?
+        .succeeded()?;
     let outcome = running.wait()?;
     equal("exit status", outcome.status, 128 + Signal::SIGKILL as i32)?;
-    equal("the signal that ended the runtime itself", outcome.signal, None)
+    equal(
+        "the signal that ended the runtime itself",
+        outcome.signal,
+        None,
+    )
 }
 
 fn run_deletes_the_container_at_the_end(case: &Case) -> Verdict {
@@ -54,16 +62,31 @@ fn run_deletes_the_container_at_the_end(case: &Case) -> Verdict {
     bundle.args(&["/bin/probe", "exit", "3"]);
     case.run_call(&bundle)?.run()?.ended_with(3)?;
     case.runtime(["state", &case.id]).run()?.refused()?;
-    equal("entries in the state directory", case.ids_in_state().len(), 0)
+    equal(
+        "entries in the state directory",
+        case.ids_in_state().len(),
+        0,
+    )
 }
 
 fn run_forwards_signals(case: &Case) -> Verdict {
-    for signal in [Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGHUP, Signal::SIGINT] {
+    for signal in [
+        Signal::SIGTERM,
+        Signal::SIGUSR1,
+        Signal::SIGHUP,
+        Signal::SIGINT,
+    ] {
         let mut bundle = case.bundle_named(signal.as_str())?;
-        let asks = [Ask::Block(vec![signal as i32]), Ask::Create("/tmp/ready".into()), Ask::NextSignal { within_ms: 10_000 }];
+        let asks = [
+            Ask::Block(vec![signal as i32]),
+            Ask::Create("/tmp/ready".into()),
+            Ask::NextSignal { within_ms: 10_000 },
+        ];
         bundle.answers(&asks)?;
         let running = case.run_call(&bundle)?.start()?;
-        case.wait_for("the payload", || Ok(bundle.inside("/tmp/ready").exists().then_some(())))?;
+        case.wait_for("the payload", || {
+            Ok(bundle.inside("/tmp/ready").exists().then_some(()))
+        })?;
         running.signal(signal)?;
         let outcome = running.wait()?.succeeded()?;
         let line = outcome.stdout.lines().next().unwrap_or_default().to_owned();
@@ -76,7 +99,10 @@ fn run_forwards_signals(case: &Case) -> Verdict {
 fn run_detached_returns_while_the_payload_runs(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.serves().write()?;
-    let call = case.runtime(["run", "--detach", "--bundle"]).arg(&bundle.dir).arg(&case.id);
+    let call = case
+        .runtime(["run", "--detach", "--bundle"])
+        .arg(&bundle.dir)
+        .arg(&case.id);
     let mut container = case.create_with(call, &case.id)?;
     equal("status", container.status()?, "running")?;
     container.ask_one(Ask::Process)?.process().map(drop)
@@ -85,21 +111,39 @@ fn run_detached_returns_while_the_payload_runs(case: &Case) -> Verdict {
 fn standard_input_reaches_the_payload(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.answers(&[Ask::ReadFd(0)])?;
-    let outcome = case.run_call(&bundle)?.input("some text")?.run()?.succeeded()?;
-    equal("what the payload read", parse_line(&outcome.stdout, 1)?[0].text()?, "some text")
+    let outcome = case
+        .run_call(&bundle)?
+        .input("some text")?
+        .run()?
+        .succeeded()?;
+    equal(
+        "what the payload read",
+        parse_line(&outcome.stdout, 1)?[0].text()?,
+        "some text",
+    )
 }
 
 fn standard_error_reaches_the_caller(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
-    bundle.answers(&[Ask::WriteFd { fd: 2, text: "of the payload\n".into() }])?;
+    bundle.answers(&[Ask::WriteFd {
+        fd: 2,
+        text: "of the payload\n".into(),
+    }])?;
     let outcome = case.run_call(&bundle)?.run()?.succeeded()?;
-    equal("standard error", outcome.stderr.as_str(), "of the payload\n")
+    equal(
+        "standard error",
+        outcome.stderr.as_str(),
+        "of the payload\n",
+    )
 }
 
 fn pid_in(path: &std::path::Path) -> Verdict<Pid> {
     let text = std::fs::read_to_string(path).doing("the pid file")?;
     // Engines parse it with atoi and with strict parsers alike: digits and nothing else.
-    holds(!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()), format!("the pid file is {text:?}"))?;
+    holds(
+        !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()),
+        format!("the pid file is {text:?}"),
+    )?;
     text.parse().map(Pid::from_raw).doing(text)
 }
 
@@ -107,7 +151,12 @@ fn the_pid_file_holds_the_pid_alone(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.serves().write()?;
     let file = case.dir.join("pid");
-    let call = case.runtime(["create", "--pid-file"]).arg(&file).arg("--bundle").arg(&bundle.dir).arg(&case.id);
+    let call = case
+        .runtime(["create", "--pid-file"])
+        .arg(&file)
+        .arg("--bundle")
+        .arg(&bundle.dir)
+        .arg(&case.id);
     let container = case.create_with(call, &case.id)?;
     equal("the pid", pid_in(&file)?, container.pid()?)
 }
@@ -116,7 +165,12 @@ fn the_pid_file_is_written_by_run_too(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.serves().write()?;
     let file = case.dir.join("pid");
-    let call = case.runtime(["run", "-d", "--pid-file"]).arg(&file).arg("--bundle").arg(&bundle.dir).arg(&case.id);
+    let call = case
+        .runtime(["run", "-d", "--pid-file"])
+        .arg(&file)
+        .arg("--bundle")
+        .arg(&bundle.dir)
+        .arg(&case.id);
     let container = case.create_with(call, &case.id)?;
     equal("the pid", pid_in(&file)?, container.pid()?)
 }
@@ -147,7 +201,12 @@ fn options_of_the_engines_are_accepted(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.serves().write()?;
     let file = case.dir.join("pid");
-    let call = case.runtime(["create", "--bundle"]).arg(&bundle.dir).arg("--pid-file").arg(&file).arg("--no-new-keyring");
+    let call = case
+        .runtime(["create", "--bundle"])
+        .arg(&bundle.dir)
+        .arg("--pid-file")
+        .arg(&file)
+        .arg("--no-new-keyring");
     let container = case.create_with(call.arg(&case.id), &case.id)?;
     equal("status", container.status()?, "created")
 }
@@ -164,10 +223,16 @@ fn streams_of_somebody_else_are_no_obstacle(case: &Case) -> Verdict {
         return Err(Stop::Skip("needs a pipe made by root (--user)".into()));
     };
     let mut bundle = case.bundle()?;
-    bundle.answers(&[Ask::WriteFd { fd: 1, text: "through\n".into() }])?;
+    bundle.answers(&[Ask::WriteFd {
+        fd: 1,
+        text: "through\n".into(),
+    }])?;
     let owner = std::fs::File::from(writer.try_clone()?).metadata()?.uid();
     equal("owner of the pipe", owner, 0)?;
-    case.run_call(&bundle)?.stdout(writer.try_clone()?).run()?.succeeded()?;
+    case.run_call(&bundle)?
+        .stdout(writer.try_clone()?)
+        .run()?
+        .succeeded()?;
     use std::io::Read;
     let mut buffer = [0u8; 8];
     std::fs::File::from(reader.try_clone()?).read_exact(&mut buffer)?;

@@ -33,7 +33,11 @@ fn the_state_says_when_it_was_created_and_where_its_root_is(case: &Case) -> Verd
     let created = state["created"].as_str().unwrap_or_default();
     holds(is_rfc3339(created), format!("created is {created:?}"))?;
     let root = state["rootfs"].as_str().unwrap_or_default();
-    equal("rootfs", std::fs::canonicalize(root).ok(), Some(std::fs::canonicalize(bundle.rootfs())?))
+    equal(
+        "rootfs",
+        std::fs::canonicalize(root).ok(),
+        Some(std::fs::canonicalize(bundle.rootfs())?),
+    )
 }
 
 fn list_quiet_prints_ids_alone(case: &Case) -> Verdict {
@@ -59,10 +63,21 @@ fn list_as_json_is_an_array_of_states(case: &Case) -> Verdict {
         equal("containers", list.as_array().map(Vec::len), Some(1))?;
         equal("id", list[0]["id"].as_str(), Some(case.id.as_str()))?;
         equal("status", list[0]["status"].as_str(), Some("running"))?;
-        equal("pid", list[0]["pid"].as_i64(), Some(container.pid()?.as_raw().into()))?;
+        equal(
+            "pid",
+            list[0]["pid"].as_i64(),
+            Some(container.pid()?.as_raw().into()),
+        )?;
         let bundle_path = list[0]["bundle"].as_str().unwrap_or_default();
-        equal("bundle", std::fs::canonicalize(bundle_path).ok(), Some(std::fs::canonicalize(&bundle.dir)?))?;
-        holds(list[0]["owner"].is_string(), format!("owner is {}", list[0]["owner"]))?;
+        equal(
+            "bundle",
+            std::fs::canonicalize(bundle_path).ok(),
+            Some(std::fs::canonicalize(&bundle.dir)?),
+        )?;
+        holds(
+            list[0]["owner"].is_string(),
+            format!("owner is {}", list[0]["owner"]),
+        )?;
     }
     Ok(())
 }
@@ -72,25 +87,58 @@ fn list_as_table_has_the_known_header(case: &Case) -> Verdict {
     case.create(&mut bundle)?;
     let outcome = case.runtime(["list"]).run()?.succeeded()?;
     let mut lines = outcome.stdout.lines();
-    let header: Vec<&str> = lines.next().unwrap_or_default().split_whitespace().collect();
+    let header: Vec<&str> = lines
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .collect();
     // crun calls the first column NAME.
-    holds(["ID", "NAME"].iter().any(|name| header.first() == Some(name)), format!("the columns are {header:?}"))?;
-    equal("the other columns", &header[1..], ["PID", "STATUS", "BUNDLE", "CREATED", "OWNER"])?;
+    holds(
+        ["ID", "NAME"]
+            .iter()
+            .any(|name| header.first() == Some(name)),
+        format!("the columns are {header:?}"),
+    )?;
+    equal(
+        "the other columns",
+        &header[1..],
+        ["PID", "STATUS", "BUNDLE", "CREATED", "OWNER"],
+    )?;
     let row = lines.next().unwrap_or_default();
-    holds(row.starts_with(&case.id), format!("the first row is {row:?}"))
+    holds(
+        row.starts_with(&case.id),
+        format!("the first row is {row:?}"),
+    )
 }
 
 fn an_empty_list_is_no_error(case: &Case) -> Verdict {
-    let outcome = case.runtime(["list", "--format", "json"]).run()?.succeeded()?;
+    let outcome = case
+        .runtime(["list", "--format", "json"])
+        .run()?
+        .succeeded()?;
     let list: Value = serde_json::from_str(&outcome.stdout).doing(outcome.told())?;
-    holds(list.is_null() || list == json!([]), format!("the list is {list}"))?;
-    equal("the quiet list", case.runtime(["list", "-q"]).run()?.succeeded()?.stdout.as_str(), "")
+    holds(
+        list.is_null() || list == json!([]),
+        format!("the list is {list}"),
+    )?;
+    equal(
+        "the quiet list",
+        case.runtime(["list", "-q"])
+            .run()?
+            .succeeded()?
+            .stdout
+            .as_str(),
+        "",
+    )
 }
 
 fn an_unknown_format_is_an_error(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     case.create(&mut bundle)?;
-    case.runtime(["list", "--format", "nosuch"]).run()?.refused().map(drop)
+    case.runtime(["list", "--format", "nosuch"])
+        .run()?
+        .refused()
+        .map(drop)
 }
 
 fn ps_as_json_is_an_array_of_pids(case: &Case) -> Verdict {
@@ -98,10 +146,16 @@ fn ps_as_json_is_an_array_of_pids(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     let mut container = case.started(&mut bundle)?;
     container.ask_one(Ask::SpawnSleeper)?.number()?;
-    let outcome = case.runtime(["ps", "--format", "json", &case.id]).run()?.succeeded()?;
+    let outcome = case
+        .runtime(["ps", "--format", "json", &case.id])
+        .run()?
+        .succeeded()?;
     let pids: Vec<i32> = serde_json::from_str(&outcome.stdout).doing(outcome.told())?;
     equal("processes", pids.len(), 2)?;
-    holds(pids.contains(&container.pid()?.as_raw()), format!("the payload is not in {pids:?}"))
+    holds(
+        pids.contains(&container.pid()?.as_raw()),
+        format!("the payload is not in {pids:?}"),
+    )
 }
 
 fn ps_of_an_unknown_container_is_an_error(case: &Case) -> Verdict {

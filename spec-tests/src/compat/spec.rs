@@ -16,8 +16,13 @@ tests! {
 /// The config.json that `spec` writes into the bundle.
 fn written(case: &Case, flags: &[&str]) -> Verdict<(crate::harness::bundle::Bundle, Value)> {
     let bundle = case.bundle()?;
-    case.runtime(["spec"]).args(flags).cwd(&bundle.dir).run()?.succeeded()?;
-    let text = std::fs::read_to_string(bundle.dir.join("config.json")).doing("config.json after spec")?;
+    case.runtime(["spec"])
+        .args(flags)
+        .cwd(&bundle.dir)
+        .run()?
+        .succeeded()?;
+    let text =
+        std::fs::read_to_string(bundle.dir.join("config.json")).doing("config.json after spec")?;
     Ok((bundle, serde_json::from_str(&text)?))
 }
 
@@ -41,23 +46,47 @@ fn spec_writes_a_config_that_runs(case: &Case) -> Verdict {
 
 fn spec_takes_the_bundle_by_option(case: &Case) -> Verdict {
     let bundle = case.bundle()?;
-    case.runtime(["spec", "--bundle"]).arg(&bundle.dir).run()?.succeeded()?;
-    holds(bundle.dir.join("config.json").exists(), "there is no config.json in the bundle")
+    case.runtime(["spec", "--bundle"])
+        .arg(&bundle.dir)
+        .run()?
+        .succeeded()?;
+    holds(
+        bundle.dir.join("config.json").exists(),
+        "there is no config.json in the bundle",
+    )
 }
 
 fn spec_does_not_overwrite(case: &Case) -> Verdict {
     let bundle = case.bundle()?;
     bundle.write_text("mine")?;
     case.runtime(["spec"]).cwd(&bundle.dir).run()?.refused()?;
-    equal("config.json", std::fs::read_to_string(bundle.dir.join("config.json"))?.as_str(), "mine")
+    equal(
+        "config.json",
+        std::fs::read_to_string(bundle.dir.join("config.json"))?.as_str(),
+        "mine",
+    )
 }
 
 fn rootless_spec_maps_the_caller(case: &Case) -> Verdict {
     let (_, config) = written(case, &["--rootless"])?;
-    let namespaces: Vec<&str> =
-        config["linux"]["namespaces"].as_array().into_iter().flatten().filter_map(|one| one["type"].as_str()).collect();
-    holds(namespaces.contains(&"user"), format!("the namespaces are {namespaces:?}"))?;
-    holds(!namespaces.contains(&"network"), format!("the namespaces are {namespaces:?}"))?;
+    let namespaces: Vec<&str> = config["linux"]["namespaces"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|one| one["type"].as_str())
+        .collect();
+    holds(
+        namespaces.contains(&"user"),
+        format!("the namespaces are {namespaces:?}"),
+    )?;
+    holds(
+        !namespaces.contains(&"network"),
+        format!("the namespaces are {namespaces:?}"),
+    )?;
     let own = nix::unistd::geteuid().as_raw();
-    equal("uidMappings", &config["linux"]["uidMappings"], &json!([{"containerID": 0, "hostID": own, "size": 1}]))
+    equal(
+        "uidMappings",
+        &config["linux"]["uidMappings"],
+        &json!([{"containerID": 0, "hostID": own, "size": 1}]),
+    )
 }

@@ -34,7 +34,12 @@ fn with_terminal(case: &Case, asks: &[Ask]) -> Verdict<Bundle> {
 fn ask_on_console(case: &Case, bundle: &Bundle, count: usize) -> Verdict<Vec<Answer>> {
     let socket = ConsoleSocket::listen(case)?;
     bundle.write()?;
-    let call = case.runtime(["create", "--console-socket"]).arg(socket.path()).arg("--bundle").arg(&bundle.dir).arg(&case.id);
+    let call = case
+        .runtime(["create", "--console-socket"])
+        .arg(socket.path())
+        .arg("--bundle")
+        .arg(&bundle.dir)
+        .arg(&case.id);
     call.run()?.succeeded()?;
     let mut terminal = socket.receive()?;
     case.runtime(["start", &case.id]).run()?.succeeded()?;
@@ -43,7 +48,10 @@ fn ask_on_console(case: &Case, bundle: &Bundle, count: usize) -> Verdict<Vec<Ans
 
 fn answers_on(terminal: &mut Terminal<'_>, count: usize) -> Verdict<Vec<Answer>> {
     let seen = terminal.read_until("]\r\n")?;
-    let line = seen.lines().find(|line| line.starts_with('[') && line.ends_with(']')).ok_or_else(|| Stop::Fail(format!("no answer in {seen:?}")))?;
+    let line = seen
+        .lines()
+        .find(|line| line.starts_with('[') && line.ends_with(']'))
+        .ok_or_else(|| Stop::Fail(format!("no answer in {seen:?}")))?;
     crate::harness::container::parse_line(line, count)
 }
 
@@ -58,18 +66,36 @@ fn a_terminal_is_sent_to_the_console_socket(case: &Case) -> Verdict {
 fn console_size_is_set(case: &Case) -> Verdict {
     let mut bundle = with_terminal(case, &[Ask::WindowSize])?;
     bundle.process()["consoleSize"] = json!({"height": 33, "width": 111});
-    equal("the size", ask_on_console(case, &bundle, 1)?[0].text()?, "33x111")
+    equal(
+        "the size",
+        ask_on_console(case, &bundle, 1)?[0].text()?,
+        "33x111",
+    )
 }
 
 fn the_console_is_at_dev_console(case: &Case) -> Verdict {
-    let bundle = with_terminal(case, &[Ask::Stat("/dev/console".into()), Ask::List("/dev/pts".into()), Ask::ReadLink("/proc/self/fd/0".into())])?;
+    let bundle = with_terminal(
+        case,
+        &[
+            Ask::Stat("/dev/console".into()),
+            Ask::List("/dev/pts".into()),
+            Ask::ReadLink("/proc/self/fd/0".into()),
+        ],
+    )?;
     let answers = ask_on_console(case, &bundle, 3)?;
     let stat = answers[0].stat()?;
     const PTS_MAJOR: u32 = 136;
-    equal("kind and major number", (stat.kind.as_str(), stat.major), ("char", PTS_MAJOR))?;
+    equal(
+        "kind and major number",
+        (stat.kind.as_str(), stat.major),
+        ("char", PTS_MAJOR),
+    )?;
     // It is of the container's own devpts, so that ttyname works.
     equal("/dev/pts", answers[1].names()?, ["0", "ptmx"])?;
-    holds(["/dev/pts/0", "/dev/console"].contains(&answers[2].text()?), format!("descriptor 0 is {:?}", answers[2]))
+    holds(
+        ["/dev/pts/0", "/dev/console"].contains(&answers[2].text()?),
+        format!("descriptor 0 is {:?}", answers[2]),
+    )
 }
 
 fn the_terminal_is_the_controlling_one(case: &Case) -> Verdict {
@@ -84,7 +110,11 @@ fn the_terminal_belongs_to_the_payloads_user(case: &Case) -> Verdict {
     case.need_root()?;
     let mut bundle = with_terminal(case, &[Ask::Stat("/dev/pts/0".into())])?;
     bundle.process()["user"] = json!({"uid": 1000, "gid": 1000});
-    equal("owner", ask_on_console(case, &bundle, 1)?[0].stat()?.uid, 1000)
+    equal(
+        "owner",
+        ask_on_console(case, &bundle, 1)?[0].stat()?.uid,
+        1000,
+    )
 }
 
 fn a_terminal_without_a_console_socket_is_an_error_when_detached(case: &Case) -> Verdict {
@@ -95,7 +125,12 @@ fn a_console_socket_without_a_terminal_is_an_error(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.serves().write()?;
     let socket = ConsoleSocket::listen(case)?;
-    let call = case.runtime(["create", "--console-socket"]).arg(socket.path()).arg("--bundle").arg(&bundle.dir).arg(&case.id);
+    let call = case
+        .runtime(["create", "--console-socket"])
+        .arg(socket.path())
+        .arg("--bundle")
+        .arg(&bundle.dir)
+        .arg(&case.id);
     call.run()?.refused().map(drop)
 }
 
@@ -103,9 +138,18 @@ fn a_missing_console_socket_is_an_error(case: &Case) -> Verdict {
     let bundle = with_terminal(case, &[])?;
     bundle.write()?;
     let missing = case.dir.join("nobody.sock");
-    let call = case.runtime(["create", "--console-socket"]).arg(missing).arg("--bundle").arg(&bundle.dir).arg(&case.id);
+    let call = case
+        .runtime(["create", "--console-socket"])
+        .arg(missing)
+        .arg("--bundle")
+        .arg(&bundle.dir)
+        .arg(&case.id);
     call.run()?.refused()?;
-    equal("entries in the state directory", case.ids_in_state().len(), 0)
+    equal(
+        "entries in the state directory",
+        case.ids_in_state().len(),
+        0,
+    )
 }
 
 fn exec_sends_a_terminal_to_its_console_socket(case: &Case) -> Verdict {
@@ -113,8 +157,12 @@ fn exec_sends_a_terminal_to_its_console_socket(case: &Case) -> Verdict {
     let container = case.started(&mut bundle)?;
     let socket = ConsoleSocket::listen(case)?;
     let asks = serde_json::to_string(&[Ask::Process])?;
-    let call = case.runtime(["exec", "--tty", "--detach", "--console-socket"]).arg(socket.path());
-    call.args([container.id.as_str(), "/bin/probe", "answer", &asks]).run()?.succeeded()?;
+    let call = case
+        .runtime(["exec", "--tty", "--detach", "--console-socket"])
+        .arg(socket.path());
+    call.args([container.id.as_str(), "/bin/probe", "answer", &asks])
+        .run()?
+        .succeeded()?;
     let process = answers_on(&mut socket.receive()?, 1)?.remove(0).process()?;
     equal("terminals", process.terminals, [true; 3])
 }
@@ -133,11 +181,23 @@ fn in_the_foreground_the_terminal_is_passed_through(case: &Case) -> Verdict {
 
 fn in_the_foreground_the_size_follows_the_callers(case: &Case) -> Verdict {
     let mut bundle = with_terminal(case, &[])?;
-    bundle.answers(&[Ask::WindowSize, Ask::ReadFd(0), Ask::SleepMs(200), Ask::WindowSize])?;
+    bundle.answers(&[
+        Ask::WindowSize,
+        Ask::ReadFd(0),
+        Ask::SleepMs(200),
+        Ask::WindowSize,
+    ])?;
     let (mut mine, theirs) = Terminal::open(case)?;
     mine.resize(40, 120)?;
     let running = case.run_call(&bundle)?.terminal(&theirs)?.start()?;
-    case.wait_for("the container", || Ok((case.runtime(["state", &case.id]).run()?.stdout.contains("running")).then_some(())))?;
+    case.wait_for("the container", || {
+        Ok((case
+            .runtime(["state", &case.id])
+            .run()?
+            .stdout
+            .contains("running"))
+        .then_some(()))
+    })?;
     std::thread::sleep(std::time::Duration::from_millis(100));
     mine.resize(50, 90)?;
     running.signal(nix::sys::signal::Signal::SIGWINCH)?;

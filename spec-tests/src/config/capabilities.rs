@@ -38,21 +38,33 @@ fn each_capability_set_is_set(case: &Case) -> Verdict {
     });
     let all = CAP_CHOWN | CAP_KILL | CAP_NET_BIND_SERVICE | CAP_NET_RAW;
     let wanted = [CAP_CHOWN | CAP_KILL, all, all, all, CAP_KILL].map(Some);
-    equal("inheritable, permitted, effective, bounding, ambient", sets(&case.run_process(&mut bundle)?), wanted)
+    equal(
+        "inheritable, permitted, effective, bounding, ambient",
+        sets(&case.run_process(&mut bundle)?),
+        wanted,
+    )
 }
 
 fn sets_that_are_left_out_are_empty(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.capabilities(&["CAP_KILL"]);
     let wanted = [0, CAP_KILL, CAP_KILL, CAP_KILL, 0].map(Some);
-    equal("inheritable, permitted, effective, bounding, ambient", sets(&case.run_process(&mut bundle)?), wanted)
+    equal(
+        "inheritable, permitted, effective, bounding, ambient",
+        sets(&case.run_process(&mut bundle)?),
+        wanted,
+    )
 }
 
 fn without_capabilities_there_are_none(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.process()["capabilities"] = json!({});
     let wanted = [0; 5].map(Some);
-    equal("inheritable, permitted, effective, bounding, ambient", sets(&case.run_process(&mut bundle)?), wanted)
+    equal(
+        "inheritable, permitted, effective, bounding, ambient",
+        sets(&case.run_process(&mut bundle)?),
+        wanted,
+    )
 }
 
 fn ambient_capabilities_reach_another_user(case: &Case) -> Verdict {
@@ -60,16 +72,23 @@ fn ambient_capabilities_reach_another_user(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     let names = ["CAP_NET_BIND_SERVICE"];
     bundle.process()["user"] = json!({"uid": 1000, "gid": 1000});
-    bundle.process()["capabilities"] =
-        json!({"bounding": names, "permitted": names, "effective": names, "inheritable": names, "ambient": names});
+    bundle.process()["capabilities"] = json!({"bounding": names, "permitted": names, "effective": names, "inheritable": names, "ambient": names});
     let wanted = [CAP_NET_BIND_SERVICE; 5].map(Some);
-    equal("inheritable, permitted, effective, bounding, ambient", sets(&case.run_process(&mut bundle)?), wanted)
+    equal(
+        "inheritable, permitted, effective, bounding, ambient",
+        sets(&case.run_process(&mut bundle)?),
+        wanted,
+    )
 }
 
 fn an_unknown_capability_is_no_error(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.capabilities(&["CAP_KILL", "CAP_OF_TOMORROW"]);
-    equal("effective", case.run_process(&mut bundle)?.bits("CapEff"), Some(CAP_KILL))
+    equal(
+        "effective",
+        case.run_process(&mut bundle)?.bits("CapEff"),
+        Some(CAP_KILL),
+    )
 }
 
 fn all_capabilities_can_be_given(case: &Case) -> Verdict {
@@ -77,8 +96,17 @@ fn all_capabilities_can_be_given(case: &Case) -> Verdict {
     // What the caller has to give; in a user namespace of its own a container may have every one.
     let bounding = own_bounding();
     let given = |number: usize| bounding >> number & 1 == 1;
-    let names: Vec<&str> = (0..NAMES.len()).filter(|number| given(*number)).map(|number| NAMES[number]).collect();
-    let wanted = (0..NAMES.len()).filter(|number| given(*number)).fold(0, |bits, number| bits | 1 << number);
+    let names: Vec<&str> = (0..NAMES.len())
+        .filter(|number| given(*number))
+        .map(|number| NAMES[number])
+        .collect();
+    let wanted = (0..NAMES.len())
+        .filter(|number| given(*number))
+        .fold(0, |bits, number| bits | 1 << number);
     bundle.capabilities(&names);
-    equal("effective", case.run_process(&mut bundle)?.bits("CapEff"), Some(wanted))
+    equal(
+        "effective",
+        case.run_process(&mut bundle)?.bits("CapEff"),
+        Some(wanted),
+    )
 }

@@ -35,7 +35,14 @@ tests! {
     "config.md#posix-platform-hooks" Should hooks_have_no_descriptors_of_the_runtime;
 }
 
-const KINDS: [&str; 6] = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+const KINDS: [&str; 6] = [
+    "prestart",
+    "createRuntime",
+    "createContainer",
+    "startContainer",
+    "poststart",
+    "poststop",
+];
 
 /// A hook that appends its report to `log` and ends with `status`.
 fn reporting(probe: &Path, log: &Path, status: &str) -> Value {
@@ -45,7 +52,14 @@ fn reporting(probe: &Path, log: &Path, status: &str) -> Value {
 /// The same for each kind: startContainer sees the container's paths, all others the host's.
 fn report_from(case: &Case, bundle: &mut Bundle, kind: &str, status: &str) -> PathBuf {
     let (hook, log) = if kind == "startContainer" {
-        (reporting(Path::new("/bin/probe"), Path::new("/tmp/startContainer"), status), bundle.inside("/tmp/startContainer"))
+        (
+            reporting(
+                Path::new("/bin/probe"),
+                Path::new("/tmp/startContainer"),
+                status,
+            ),
+            bundle.inside("/tmp/startContainer"),
+        )
     } else {
         let log = case.dir.join(format!("log-{kind}"));
         (reporting(case.host_probe(), &log, status), log)
@@ -55,8 +69,11 @@ fn report_from(case: &Case, bundle: &mut Bundle, kind: &str, status: &str) -> Pa
 }
 
 fn reports(log: &Path) -> Verdict<Vec<HookReport>> {
-    let text = std::fs::read_to_string(log).doing(format!("report of the hook, {}", log.display()))?;
-    text.lines().map(|line| serde_json::from_str(line).map_err(Stop::from)).collect()
+    let text =
+        std::fs::read_to_string(log).doing(format!("report of the hook, {}", log.display()))?;
+    text.lines()
+        .map(|line| serde_json::from_str(line).map_err(Stop::from))
+        .collect()
 }
 
 fn only_report(log: &Path) -> Verdict<HookReport> {
@@ -73,29 +90,44 @@ fn whole_life(case: &Case, bundle: &mut Bundle) -> Verdict {
 
 fn hooks_run_in_the_order_of_the_lifecycle(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
-    let logs: Vec<PathBuf> = KINDS.iter().map(|kind| report_from(case, &mut bundle, kind, "0")).collect();
+    let logs: Vec<PathBuf> = KINDS
+        .iter()
+        .map(|kind| report_from(case, &mut bundle, kind, "0"))
+        .collect();
     whole_life(case, &mut bundle)?;
     let mut seen = Vec::new();
     for (kind, log) in KINDS.iter().zip(&logs) {
         seen.push((only_report(log)?.at_ns, *kind));
     }
     seen.sort_unstable();
-    equal("the order", seen.into_iter().map(|(_, kind)| kind).collect::<Vec<_>>(), KINDS)
+    equal(
+        "the order",
+        seen.into_iter().map(|(_, kind)| kind).collect::<Vec<_>>(),
+        KINDS,
+    )
 }
 
 fn hooks_of_one_kind_run_in_the_listed_order(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     let log = case.dir.join("log");
     for number in ["first", "second", "third"] {
-        bundle.hook("createRuntime", json!({"path": case.host_probe(), "args": ["probe", "hook", log, "0", number]}));
+        bundle.hook(
+            "createRuntime",
+            json!({"path": case.host_probe(), "args": ["probe", "hook", log, "0", number]}),
+        );
     }
     case.create(&mut bundle)?;
-    let seen: Vec<String> = reports(&log)?.iter().map(|report| report.process.args[4].clone()).collect();
+    let seen: Vec<String> = reports(&log)?
+        .iter()
+        .map(|report| report.process.args[4].clone())
+        .collect();
     equal("the order", seen, ["first", "second", "third"])
 }
 
 fn own_namespace(kind: &str) -> Verdict<String> {
-    Ok(std::fs::read_link(format!("/proc/self/ns/{kind}"))?.to_string_lossy().into_owned())
+    Ok(std::fs::read_link(format!("/proc/self/ns/{kind}"))?
+        .to_string_lossy()
+        .into_owned())
 }
 
 /// Runs after create: the report, and the container.
@@ -108,8 +140,17 @@ fn at_create<'a>(case: &'a Case, kind: &str) -> Verdict<(HookReport, Container<'
 
 fn runs_in_runtime_namespaces(report: &HookReport) -> Verdict {
     for kind in ["mnt", "pid", "uts", "net"] {
-        let seen = report.process.namespaces.get(kind).cloned().unwrap_or_default();
-        equal(&format!("the hook's {kind} namespace"), seen, own_namespace(kind)?)?;
+        let seen = report
+            .process
+            .namespaces
+            .get(kind)
+            .cloned()
+            .unwrap_or_default();
+        equal(
+            &format!("the hook's {kind} namespace"),
+            seen,
+            own_namespace(kind)?,
+        )?;
     }
     Ok(())
 }
@@ -127,7 +168,10 @@ fn create_container_hooks_run_in_the_container_namespaces_at_create(case: &Case)
     container.start()?;
     let inside = container.ask_one(Ask::Process)?.process()?;
     for kind in ["mnt", "uts", "ipc"] {
-        let (of_hook, of_payload) = (report.process.namespaces.get(kind), inside.namespaces.get(kind));
+        let (of_hook, of_payload) = (
+            report.process.namespaces.get(kind),
+            inside.namespaces.get(kind),
+        );
         equal(&format!("the hook's {kind} namespace"), of_hook, of_payload)?;
     }
     Ok(())
@@ -142,9 +186,16 @@ fn start_container_hooks_run_in_the_container_at_start(case: &Case) -> Verdict {
     // The payload answers, so the hook is over.
     let inside = container.ask_one(Ask::Process)?.process()?;
     let report = only_report(&log)?;
-    equal("the hook's hostname", report.process.hostname.as_str(), "spec-tests")?;
+    equal(
+        "the hook's hostname",
+        report.process.hostname.as_str(),
+        "spec-tests",
+    )?;
     for kind in ["mnt", "uts", "ipc", "pid"] {
-        let (of_hook, of_payload) = (report.process.namespaces.get(kind), inside.namespaces.get(kind));
+        let (of_hook, of_payload) = (
+            report.process.namespaces.get(kind),
+            inside.namespaces.get(kind),
+        );
         equal(&format!("the hook's {kind} namespace"), of_hook, of_payload)?;
     }
     Ok(())
@@ -172,19 +223,40 @@ fn poststop_hooks_run_after_delete(case: &Case) -> Verdict {
 fn hooks_get_the_state_on_standard_input(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.config["annotations"] = json!({"org.example.key": "value"});
-    let logs: Vec<PathBuf> = KINDS.iter().map(|kind| report_from(case, &mut bundle, kind, "0")).collect();
+    let logs: Vec<PathBuf> = KINDS
+        .iter()
+        .map(|kind| report_from(case, &mut bundle, kind, "0"))
+        .collect();
     whole_life(case, &mut bundle)?;
-    let allowed: [&[&str]; 6] =
-        [&["creating", "created"], &["creating", "created"], &["creating", "created"], &["created"], &["running"], &["stopped"]];
+    let allowed: [&[&str]; 6] = [
+        &["creating", "created"],
+        &["creating", "created"],
+        &["creating", "created"],
+        &["created"],
+        &["running"],
+        &["stopped"],
+    ];
     for ((kind, log), statuses) in KINDS.iter().zip(&logs).zip(allowed) {
         let report = only_report(log)?;
-        let state: Value = serde_json::from_str(&report.stdin).doing(format!("standard input of {kind}"))?;
+        let state: Value =
+            serde_json::from_str(&report.stdin).doing(format!("standard input of {kind}"))?;
         equal(&format!("id for {kind}"), &state["id"], &json!(case.id))?;
-        equal(&format!("the annotation for {kind}"), &state["annotations"]["org.example.key"], &json!("value"))?;
+        equal(
+            &format!("the annotation for {kind}"),
+            &state["annotations"]["org.example.key"],
+            &json!("value"),
+        )?;
         let bundle_path = state["bundle"].as_str().unwrap_or_default();
-        equal(&format!("bundle for {kind}"), std::fs::canonicalize(bundle_path).ok(), std::fs::canonicalize(&bundle.dir).ok())?;
+        equal(
+            &format!("bundle for {kind}"),
+            std::fs::canonicalize(bundle_path).ok(),
+            std::fs::canonicalize(&bundle.dir).ok(),
+        )?;
         let status = state["status"].as_str().unwrap_or_default();
-        holds(statuses.contains(&status), format!("status for {kind} is {status:?}, none of {statuses:?}"))?;
+        holds(
+            statuses.contains(&status),
+            format!("status for {kind} is {status:?}, none of {statuses:?}"),
+        )?;
     }
     Ok(())
 }
@@ -198,7 +270,17 @@ fn hooks_get_their_own_args_and_env(case: &Case) -> Verdict {
     );
     case.create(&mut bundle)?;
     let process = only_report(&log)?.process;
-    equal("args", process.args, ["/any/probe".to_owned(), "hook".into(), log.to_string_lossy().into(), "0".into(), "last".into()])?;
+    equal(
+        "args",
+        process.args,
+        [
+            "/any/probe".to_owned(),
+            "hook".into(),
+            log.to_string_lossy().into(),
+            "0".into(),
+            "last".into(),
+        ],
+    )?;
     let mut env = process.env;
     env.sort();
     equal("env", env, ["A=b", "C="])
@@ -206,11 +288,17 @@ fn hooks_get_their_own_args_and_env(case: &Case) -> Verdict {
 
 fn a_hook_that_takes_too_long_is_ended(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
-    bundle.hook("createRuntime", json!({"path": case.host_probe(), "args": ["probe", "hang"], "timeout": 1}));
+    bundle.hook(
+        "createRuntime",
+        json!({"path": case.host_probe(), "args": ["probe", "hang"], "timeout": 1}),
+    );
     bundle.serves();
     let start = std::time::Instant::now();
     case.create_refused(&bundle)?;
-    holds(start.elapsed().as_secs() < 10, "it took more than ten seconds to give up")
+    holds(
+        start.elapsed().as_secs() < 10,
+        "it took more than ten seconds to give up",
+    )
 }
 
 /// `create` must fail when a hook of this kind does.
@@ -253,8 +341,15 @@ fn a_failing_poststart_hook_is_reported(case: &Case) -> Verdict {
     bundle.serves();
     let created = case.create_call(&bundle)?.run()?;
     // runc runs these hooks at create; that is another test's matter.
-    let outcome = if created.status == 0 { case.runtime(["start", &case.id]).run()? } else { created };
-    holds(outcome.status != 0 || !outcome.stderr.trim().is_empty(), format!("not a word: {}", outcome.told()))
+    let outcome = if created.status == 0 {
+        case.runtime(["start", &case.id]).run()?
+    } else {
+        created
+    };
+    holds(
+        outcome.status != 0 || !outcome.stderr.trim().is_empty(),
+        format!("not a word: {}", outcome.told()),
+    )
 }
 
 fn a_failing_poststop_hook_does_not_keep_the_container(case: &Case) -> Verdict {
@@ -265,7 +360,10 @@ fn a_failing_poststop_hook_does_not_keep_the_container(case: &Case) -> Verdict {
     // The specification wants a warning; runc makes it an error of delete.
     container.verb("delete").run()?;
     only_report(&log)?;
-    holds(container.verb("state").run()?.status != 0, "state still knows the container")
+    holds(
+        container.verb("state").run()?.status != 0,
+        "state still knows the container",
+    )
 }
 
 fn a_missing_hook_program_is_an_error(case: &Case) -> Verdict {
@@ -276,7 +374,10 @@ fn a_missing_hook_program_is_an_error(case: &Case) -> Verdict {
 
 fn hooks_run_with_run_too(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
-    let logs: Vec<PathBuf> = KINDS.iter().map(|kind| report_from(case, &mut bundle, kind, "0")).collect();
+    let logs: Vec<PathBuf> = KINDS
+        .iter()
+        .map(|kind| report_from(case, &mut bundle, kind, "0"))
+        .collect();
     case.run_process(&mut bundle)?;
     for log in &logs {
         only_report(log)?;
@@ -286,6 +387,11 @@ fn hooks_run_with_run_too(case: &Case) -> Verdict {
 
 fn hooks_have_no_descriptors_of_the_runtime(case: &Case) -> Verdict {
     let (report, _container) = at_create(case, "createRuntime")?;
-    let extra: Vec<(i32, String)> = report.process.fds.into_iter().filter(|(fd, _)| *fd > 2).collect();
+    let extra: Vec<(i32, String)> = report
+        .process
+        .fds
+        .into_iter()
+        .filter(|(fd, _)| *fd > 2)
+        .collect();
     equal("descriptors above 2", extra, [])
 }

@@ -22,14 +22,28 @@ tests! {
 
 fn a_bundle_without_config_is_an_error(case: &Case) -> Verdict {
     let bundle = case.bundle()?;
-    case.runtime(["create", "--bundle"]).arg(&bundle.dir).arg(&case.id).run()?.refused().map(drop)
+    case.runtime(["create", "--bundle"])
+        .arg(&bundle.dir)
+        .arg(&case.id)
+        .run()?
+        .refused()
+        .map(drop)
 }
 
 fn refused_text(case: &Case, text: &str) -> Verdict {
     let bundle = case.bundle()?;
     bundle.write_text(text)?;
-    let outcome = case.runtime(["create", "--bundle"]).arg(&bundle.dir).arg(&case.id).run()?.refused()?;
-    if case.ids_in_state().is_empty() { Ok(()) } else { fail(format!("there is state after: {}", outcome.told())) }
+    let outcome = case
+        .runtime(["create", "--bundle"])
+        .arg(&bundle.dir)
+        .arg(&case.id)
+        .run()?
+        .refused()?;
+    if case.ids_in_state().is_empty() {
+        Ok(())
+    } else {
+        fail(format!("there is state after: {}", outcome.told()))
+    }
 }
 
 fn config_that_is_not_json_is_an_error(case: &Case) -> Verdict {
@@ -93,7 +107,9 @@ fn wrong_types_are_errors(case: &Case) -> Verdict {
 }
 
 fn a_mount_without_destination_is_an_error(case: &Case) -> Verdict {
-    refused_with(case, |config| config["mounts"][1] = json!({"type": "tmpfs", "source": "tmpfs"}))
+    refused_with(case, |config| {
+        config["mounts"][1] = json!({"type": "tmpfs", "source": "tmpfs"})
+    })
 }
 
 fn an_unreadable_config_is_an_error(case: &Case) -> Verdict {
@@ -102,5 +118,10 @@ fn an_unreadable_config_is_an_error(case: &Case) -> Verdict {
     bundle.write()?;
     let path = bundle.dir.join("config.json");
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o000))?;
-    case.runtime(["create", "--bundle"]).arg(&bundle.dir).arg(&case.id).run()?.refused().map(drop)
+    case.runtime(["create", "--bundle"])
+        .arg(&bundle.dir)
+        .arg(&case.id)
+        .run()?
+        .refused()
+        .map(drop)
 }

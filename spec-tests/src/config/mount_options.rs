@@ -38,11 +38,15 @@ fn has_flag(mount: &Mount, flag: &str) -> bool {
 fn flags_of_a_new_file_system_are_set(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     let flags = ["ro", "nosuid", "nodev", "noexec", "noatime", "nodiratime"];
-    bundle.mount(json!({"destination": "/at", "type": "tmpfs", "source": "tmpfs", "options": flags}));
+    bundle
+        .mount(json!({"destination": "/at", "type": "tmpfs", "source": "tmpfs", "options": flags}));
     let mounts = run_mounts(case, &mut bundle)?;
     let mount = mount_at(&mounts, "/at")?;
     for flag in flags {
-        holds(has_flag(mount, flag), format!("{flag} is not in {:?}", mount.flags))?;
+        holds(
+            has_flag(mount, flag),
+            format!("{flag} is not in {:?}", mount.flags),
+        )?;
     }
     Ok(())
 }
@@ -55,7 +59,10 @@ fn flags_of_a_bind_mount_are_set(case: &Case) -> Verdict {
     let mounts = run_mounts(case, &mut bundle)?;
     let mount = mount_at(&mounts, "/at")?;
     for flag in flags {
-        holds(has_flag(mount, flag), format!("{flag} is not in {:?}", mount.flags))?;
+        holds(
+            has_flag(mount, flag),
+            format!("{flag} is not in {:?}", mount.flags),
+        )?;
     }
     Ok(())
 }
@@ -64,14 +71,17 @@ fn ro_refuses_writes(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     let source = case.folder("source")?;
     bundle.bind(&source, "/at", &["ro"]);
-    case.run_one(&mut bundle, Ask::Create("/at/new".into()))?.failed_with("a new file", &[libc::EROFS])
+    case.run_one(&mut bundle, Ask::Create("/at/new".into()))?
+        .failed_with("a new file", &[libc::EROFS])
 }
 
 fn noexec_refuses_to_run(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     let source = case.folder("source")?;
     std::fs::copy(case.host_probe(), source.join("probe"))?;
-    bundle.bind(&source, "/with", &["noexec"]).bind(&source, "/without", &["exec"]);
+    bundle
+        .bind(&source, "/with", &["noexec"])
+        .bind(&source, "/without", &["exec"]);
     let run = |path: &str| Ask::Spawn(vec![path.to_owned(), "exit".to_owned(), "3".to_owned()]);
     let answers = case.run(&mut bundle, &[run("/with/probe"), run("/without/probe")])?;
     answers[0].failed_with("the program on the noexec mount", &[libc::EACCES])?;
@@ -82,10 +92,24 @@ fn nodev_refuses_devices(case: &Case) -> Verdict {
     case.need_root()?;
     let mut bundle = case.bundle()?;
     bundle.capabilities(&["CAP_MKNOD"]);
-    bundle.mount(json!({"destination": "/with", "type": "tmpfs", "source": "tmpfs", "options": ["nodev"]}));
-    bundle.mount(json!({"destination": "/without", "type": "tmpfs", "source": "tmpfs", "options": ["dev"]}));
-    let null = |path: &str| Ask::Mknod { path: path.into(), kind: 'c', major: 1, minor: 3 };
-    let asks = [null("/with/null"), Ask::Open("/with/null".into()), null("/without/null"), Ask::Open("/without/null".into())];
+    bundle.mount(
+        json!({"destination": "/with", "type": "tmpfs", "source": "tmpfs", "options": ["nodev"]}),
+    );
+    bundle.mount(
+        json!({"destination": "/without", "type": "tmpfs", "source": "tmpfs", "options": ["dev"]}),
+    );
+    let null = |path: &str| Ask::Mknod {
+        path: path.into(),
+        kind: 'c',
+        major: 1,
+        minor: 3,
+    };
+    let asks = [
+        null("/with/null"),
+        Ask::Open("/with/null".into()),
+        null("/without/null"),
+        Ask::Open("/without/null".into()),
+    ];
     let answers = case.run(&mut bundle, &asks)?;
     answers[0].done()?;
     answers[1].failed_with("the device on the nodev mount", &[libc::EACCES])?;
@@ -96,12 +120,23 @@ fn nodev_refuses_devices(case: &Case) -> Verdict {
 fn of_contradicting_flags_the_last_one_wins(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     let options = ["ro", "rw", "exec", "noexec", "nosuid", "suid"];
-    bundle.mount(json!({"destination": "/at", "type": "tmpfs", "source": "tmpfs", "options": options}));
+    bundle.mount(
+        json!({"destination": "/at", "type": "tmpfs", "source": "tmpfs", "options": options}),
+    );
     let mounts = run_mounts(case, &mut bundle)?;
     let mount = mount_at(&mounts, "/at")?;
-    let wanted = [("rw", true), ("ro", false), ("noexec", true), ("nosuid", false)];
+    let wanted = [
+        ("rw", true),
+        ("ro", false),
+        ("noexec", true),
+        ("nosuid", false),
+    ];
     for (flag, wanted) in wanted {
-        equal(&format!("{flag} in {:?}", mount.flags), has_flag(mount, flag), wanted)?;
+        equal(
+            &format!("{flag} in {:?}", mount.flags),
+            has_flag(mount, flag),
+            wanted,
+        )?;
     }
     Ok(())
 }
@@ -112,7 +147,8 @@ fn below_a_bind(case: &Case, options: &[&str]) -> Verdict<Vec<Mount>> {
     let source = case.folder("source")?;
     let _below = HostMount::tmpfs(&case.folder("source/below")?)?;
     let mut bundle = case.bundle()?;
-    bundle.mount(json!({"destination": "/at", "type": "none", "source": source, "options": options}));
+    bundle
+        .mount(json!({"destination": "/at", "type": "none", "source": source, "options": options}));
     run_mounts(case, &mut bundle)
 }
 
@@ -120,15 +156,24 @@ fn rro_reaches_mounts_below(case: &Case) -> Verdict {
     let mounts = below_a_bind(case, &["rbind", "rro", "rnosuid"])?;
     for place in ["/at", "/at/below"] {
         let mount = mount_at(&mounts, place)?;
-        holds(has_flag(mount, "ro") && has_flag(mount, "nosuid"), format!("{place} has {:?}", mount.flags))?;
+        holds(
+            has_flag(mount, "ro") && has_flag(mount, "nosuid"),
+            format!("{place} has {:?}", mount.flags),
+        )?;
     }
     Ok(())
 }
 
 fn ro_does_not_reach_mounts_below(case: &Case) -> Verdict {
     let mounts = below_a_bind(case, &["rbind", "ro"])?;
-    holds(has_flag(mount_at(&mounts, "/at")?, "ro"), "/at is not read-only")?;
-    holds(has_flag(mount_at(&mounts, "/at/below")?, "rw"), "/at/below is read-only")
+    holds(
+        has_flag(mount_at(&mounts, "/at")?, "ro"),
+        "/at is not read-only",
+    )?;
+    holds(
+        has_flag(mount_at(&mounts, "/at/below")?, "rw"),
+        "/at/below is read-only",
+    )
 }
 
 fn a_private_mount_has_no_peers(case: &Case) -> Verdict {
@@ -138,7 +183,11 @@ fn a_private_mount_has_no_peers(case: &Case) -> Verdict {
     bundle.bind(host.path(), "/at", &["rprivate"]);
     let mounts = run_mounts(case, &mut bundle)?;
     let none: &[String] = &[];
-    equal("its propagation", mount_at(&mounts, "/at")?.propagation.as_slice(), none)
+    equal(
+        "its propagation",
+        mount_at(&mounts, "/at")?.propagation.as_slice(),
+        none,
+    )
 }
 
 fn an_rslave_mount_receives_from_the_host(case: &Case) -> Verdict {
@@ -151,7 +200,13 @@ fn an_rslave_mount_receives_from_the_host(case: &Case) -> Verdict {
     let mut container = case.started(&mut bundle)?;
     let later = HostMount::tmpfs(&host.path().join("later"))?;
     std::fs::write(later.path().join("mark"), "from the host")?;
-    equal("the mark", container.ask_one(Ask::Read("/at/later/mark".into()))?.text()?, "from the host")?;
+    equal(
+        "the mark",
+        container
+            .ask_one(Ask::Read("/at/later/mark".into()))?
+            .text()?,
+        "from the host",
+    )?;
     container.stop()?;
     container.delete()
 }
@@ -165,14 +220,27 @@ fn an_rshared_mount_sends_to_the_host(case: &Case) -> Verdict {
     bundle.linux()["rootfsPropagation"] = json!("rshared");
     bundle.bind(host.path(), "/at", &["rshared"]);
     let mut container = case.started(&mut bundle)?;
-    let inner = Ask::Mount { source: "none".into(), target: "/at/inner".into(), kind: "tmpfs".into(), flags: 0 };
+    let inner = Ask::Mount {
+        source: "none".into(),
+        target: "/at/inner".into(),
+        kind: "tmpfs".into(),
+        flags: 0,
+    };
     container.ask_one(inner)?.done()?;
-    container.ask_one(Ask::Create("/at/inner/mark".into()))?.done()?;
+    container
+        .ask_one(Ask::Create("/at/inner/mark".into()))?
+        .done()?;
     let seen = host.path().join("inner/mark").exists();
-    container.ask_one(Ask::Unmount("/at/inner".into()))?.done()?;
+    container
+        .ask_one(Ask::Unmount("/at/inner".into()))?
+        .done()?;
     container.stop()?;
     container.delete()?;
-    if seen { Ok(()) } else { fail("the mount made inside did not come out") }
+    if seen {
+        Ok(())
+    } else {
+        fail("the mount made inside did not come out")
+    }
 }
 
 fn an_unbindable_mount_is_unbindable(case: &Case) -> Verdict {
@@ -180,7 +248,11 @@ fn an_unbindable_mount_is_unbindable(case: &Case) -> Verdict {
     let source = case.folder("source")?;
     bundle.bind(&source, "/at", &["unbindable"]);
     let mounts = run_mounts(case, &mut bundle)?;
-    equal("its propagation", &mount_at(&mounts, "/at")?.propagation, &["unbindable"])
+    equal(
+        "its propagation",
+        &mount_at(&mounts, "/at")?.propagation,
+        &["unbindable"],
+    )
 }
 
 fn tmpcopyup_fills_the_tmpfs(case: &Case) -> Verdict {
@@ -199,20 +271,38 @@ fn tmpcopyup_fills_the_tmpfs(case: &Case) -> Verdict {
     equal("the file", answers[0].text()?, "from the root")?;
     equal("its mode", answers[1].stat()?.mode, 0o640)?;
     equal("the link", answers[2].text()?, "sub/file")?;
-    equal("the type", mount_at(answers[3].mounts()?, "/full")?.kind.as_str(), "tmpfs")?;
+    equal(
+        "the type",
+        mount_at(answers[3].mounts()?, "/full")?.kind.as_str(),
+        "tmpfs",
+    )?;
     answers[4].done()?;
-    holds(!bundle.inside("/full/new").exists(), "the new file is in the root and not in the tmpfs")
+    holds(
+        !bundle.inside("/full/new").exists(),
+        "the new file is in the root and not in the tmpfs",
+    )
 }
 
 fn relatime_and_its_relatives_are_set(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     for (place, flag) in [("/r", "relatime"), ("/n", "noatime"), ("/s", "strictatime")] {
-        bundle.mount(json!({"destination": place, "type": "tmpfs", "source": "tmpfs", "options": [flag]}));
+        bundle.mount(
+            json!({"destination": place, "type": "tmpfs", "source": "tmpfs", "options": [flag]}),
+        );
     }
     let mounts = run_mounts(case, &mut bundle)?;
-    holds(has_flag(mount_at(&mounts, "/r")?, "relatime"), "/r is not relatime")?;
-    holds(has_flag(mount_at(&mounts, "/n")?, "noatime"), "/n is not noatime")?;
+    holds(
+        has_flag(mount_at(&mounts, "/r")?, "relatime"),
+        "/r is not relatime",
+    )?;
+    holds(
+        has_flag(mount_at(&mounts, "/n")?, "noatime"),
+        "/n is not noatime",
+    )?;
     let strict = mount_at(&mounts, "/s")?;
     // The kernel shows strictatime by showing neither of the others.
-    holds(!has_flag(strict, "relatime") && !has_flag(strict, "noatime"), format!("/s has {:?}", strict.flags))
+    holds(
+        !has_flag(strict, "relatime") && !has_flag(strict, "noatime"),
+        format!("/s has {:?}", strict.flags),
+    )
 }

@@ -39,7 +39,11 @@ fn tmpfs(destination: &str, options: &[&str]) -> serde_json::Value {
 
 fn mounts_are_made_in_the_listed_order(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
-    bundle.mount(tmpfs("/a", &[])).mount(tmpfs("/a/b", &[])).mount(tmpfs("/a/b/c", &[])).mount(tmpfs("/z", &[]));
+    bundle
+        .mount(tmpfs("/a", &[]))
+        .mount(tmpfs("/a/b", &[]))
+        .mount(tmpfs("/a/b/c", &[]))
+        .mount(tmpfs("/z", &[]));
     let answer = case.run_one(&mut bundle, Ask::Mounts)?;
     let order: Vec<&str> = answer
         .mounts()?
@@ -56,7 +60,12 @@ fn a_later_mount_covers_an_earlier_one_at_the_same_place(case: &Case) -> Verdict
     std::fs::write(one.join("name"), "one")?;
     std::fs::write(two.join("name"), "two")?;
     bundle.bind(&one, "/at", &[]).bind(&two, "/at", &[]);
-    equal("/at/name", case.run_one(&mut bundle, Ask::Read("/at/name".into()))?.text()?, "two")
+    equal(
+        "/at/name",
+        case.run_one(&mut bundle, Ask::Read("/at/name".into()))?
+            .text()?,
+        "two",
+    )
 }
 
 fn a_bind_mount_shows_the_source(case: &Case) -> Verdict {
@@ -64,10 +73,16 @@ fn a_bind_mount_shows_the_source(case: &Case) -> Verdict {
     let source = case.folder("source")?;
     std::fs::write(source.join("file"), "of the host")?;
     bundle.bind(&source, "/at", &["rw"]);
-    let answers = case.run(&mut bundle, &[Ask::Read("/at/file".into()), Ask::Create("/at/new".into())])?;
+    let answers = case.run(
+        &mut bundle,
+        &[Ask::Read("/at/file".into()), Ask::Create("/at/new".into())],
+    )?;
     equal("/at/file", answers[0].text()?, "of the host")?;
     answers[1].done()?;
-    holds(source.join("new").exists(), "what was made inside is not in the source")
+    holds(
+        source.join("new").exists(),
+        "what was made inside is not in the source",
+    )
 }
 
 fn a_bind_mount_of_a_file_shows_the_file(case: &Case) -> Verdict {
@@ -75,7 +90,12 @@ fn a_bind_mount_of_a_file_shows_the_file(case: &Case) -> Verdict {
     let source = case.file("source", "of the host")?;
     bundle.file("/etc/name", "of the root")?;
     bundle.bind(&source, "/etc/name", &[]);
-    equal("/etc/name", case.run_one(&mut bundle, Ask::Read("/etc/name".into()))?.text()?, "of the host")
+    equal(
+        "/etc/name",
+        case.run_one(&mut bundle, Ask::Read("/etc/name".into()))?
+            .text()?,
+        "of the host",
+    )
 }
 
 fn a_bind_source_may_be_relative_to_the_bundle(case: &Case) -> Verdict {
@@ -83,7 +103,12 @@ fn a_bind_source_may_be_relative_to_the_bundle(case: &Case) -> Verdict {
     std::fs::create_dir(bundle.dir.join("beside"))?;
     std::fs::write(bundle.dir.join("beside/file"), "beside config.json")?;
     bundle.bind(Path::new("beside"), "/at", &[]);
-    equal("/at/file", case.run_one(&mut bundle, Ask::Read("/at/file".into()))?.text()?, "beside config.json")
+    equal(
+        "/at/file",
+        case.run_one(&mut bundle, Ask::Read("/at/file".into()))?
+            .text()?,
+        "beside config.json",
+    )
 }
 
 fn a_missing_bind_source_is_an_error(case: &Case) -> Verdict {
@@ -104,7 +129,12 @@ fn a_missing_destination_of_a_file_is_made_as_a_file(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     let source = case.file("source", "text")?;
     bundle.bind(&source, "/not/there/file", &["ro"]);
-    equal("the file", case.run_one(&mut bundle, Ask::Read("/not/there/file".into()))?.text()?, "text")
+    equal(
+        "the file",
+        case.run_one(&mut bundle, Ask::Read("/not/there/file".into()))?
+            .text()?,
+        "text",
+    )
 }
 
 fn a_destination_that_is_a_link_is_resolved_inside_the_root(case: &Case) -> Verdict {
@@ -150,8 +180,15 @@ fn a_bind_mount_is_not_recursive(case: &Case) -> Verdict {
 fn an_rbind_mount_is_recursive(case: &Case) -> Verdict {
     let (source, _below) = nested(case)?;
     let mut bundle = case.bundle()?;
-    bundle.mount(json!({"destination": "/at", "type": "none", "source": source, "options": ["rbind"]}));
-    equal("/at/below/deep", case.run_one(&mut bundle, Ask::Read("/at/below/deep".into()))?.text()?, "deep")
+    bundle.mount(
+        json!({"destination": "/at", "type": "none", "source": source, "options": ["rbind"]}),
+    );
+    equal(
+        "/at/below/deep",
+        case.run_one(&mut bundle, Ask::Read("/at/below/deep".into()))?
+            .text()?,
+        "deep",
+    )
 }
 
 fn tmpfs_gets_its_data(case: &Case) -> Verdict {
@@ -161,7 +198,10 @@ fn tmpfs_gets_its_data(case: &Case) -> Verdict {
     equal("the mode", answers[0].stat()?.mode, 0o1750)?;
     let mount = mount_at(answers[1].mounts()?, "/at")?;
     for wanted in ["size=128k", "nr_inodes=77"] {
-        holds(mount.data.iter().any(|data| data == wanted), format!("{wanted} is not in {:?}", mount.data))?;
+        holds(
+            mount.data.iter().any(|data| data == wanted),
+            format!("{wanted} is not in {:?}", mount.data),
+        )?;
     }
     equal("the type", mount.kind.as_str(), "tmpfs")
 }
@@ -175,15 +215,27 @@ fn devpts_is_an_instance_of_its_own(case: &Case) -> Verdict {
 fn proc_shows_the_new_pid_namespace(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     let answers = case.run(&mut bundle, &[Ask::List("/proc".into()), Ask::Mounts])?;
-    let pids: Vec<&String> = answers[0].names()?.iter().filter(|name| name.parse::<i32>().is_ok()).collect();
+    let pids: Vec<&String> = answers[0]
+        .names()?
+        .iter()
+        .filter(|name| name.parse::<i32>().is_ok())
+        .collect();
     equal("the processes in /proc", pids, ["1"])?;
-    equal("its type", mount_at(answers[1].mounts()?, "/proc")?.kind.as_str(), "proc")
+    equal(
+        "its type",
+        mount_at(answers[1].mounts()?, "/proc")?.kind.as_str(),
+        "proc",
+    )
 }
 
 fn mqueue_is_mounted(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     let answer = case.run_one(&mut bundle, Ask::Mounts)?;
-    equal("its type", mount_at(answer.mounts()?, "/dev/mqueue")?.kind.as_str(), "mqueue")
+    equal(
+        "its type",
+        mount_at(answer.mounts()?, "/dev/mqueue")?.kind.as_str(),
+        "mqueue",
+    )
 }
 
 fn overlay_is_mounted_with_its_data(case: &Case) -> Verdict {
@@ -191,8 +243,14 @@ fn overlay_is_mounted_with_its_data(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     // Layer directories with long names: such data does not fit into one fsconfig(2) value.
     let long = "x".repeat(90);
-    let (lower, other) = (case.folder(&format!("lower-{long}"))?, case.folder(&format!("other-{long}"))?);
-    let (upper, work) = (case.folder(&format!("upper-{long}"))?, case.folder(&format!("work-{long}"))?);
+    let (lower, other) = (
+        case.folder(&format!("lower-{long}"))?,
+        case.folder(&format!("other-{long}"))?,
+    );
+    let (upper, work) = (
+        case.folder(&format!("upper-{long}"))?,
+        case.folder(&format!("work-{long}"))?,
+    );
     std::fs::write(lower.join("low"), "low")?;
     std::fs::write(other.join("other"), "other")?;
     let options = [
@@ -200,17 +258,30 @@ fn overlay_is_mounted_with_its_data(case: &Case) -> Verdict {
         format!("upperdir={}", upper.display()),
         format!("workdir={}", work.display()),
     ];
-    bundle.mount(json!({"destination": "/at", "type": "overlay", "source": "overlay", "options": options}));
-    let asks = [Ask::Read("/at/low".into()), Ask::Read("/at/other".into()), Ask::Create("/at/new".into())];
+    bundle.mount(
+        json!({"destination": "/at", "type": "overlay", "source": "overlay", "options": options}),
+    );
+    let asks = [
+        Ask::Read("/at/low".into()),
+        Ask::Read("/at/other".into()),
+        Ask::Create("/at/new".into()),
+    ];
     let answers = case.run(&mut bundle, &asks)?;
     equal("/at/low", answers[0].text()?, "low")?;
     equal("/at/other", answers[1].text()?, "other")?;
     answers[2].done()?;
-    holds(upper.join("new").exists(), "the new file is not in upperdir")
+    holds(
+        upper.join("new").exists(),
+        "the new file is not in upperdir",
+    )
 }
 
 fn a_relative_destination_is_taken_from_the_root(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.mount(tmpfs("some/place", &[]));
-    mount_at(case.run_one(&mut bundle, Ask::Mounts)?.mounts()?, "/some/place").map(drop)
+    mount_at(
+        case.run_one(&mut bundle, Ask::Mounts)?.mounts()?,
+        "/some/place",
+    )
+    .map(drop)
 }

@@ -56,12 +56,22 @@ fn a_file_as_root_is_an_error(case: &Case) -> Verdict {
 fn a_readonly_root_refuses_writes(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.config["root"]["readonly"] = json!(true);
-    let answers = case.run(&mut bundle, &[Ask::Create("/etc/new".into()), Ask::Create("/dev/shm/new".into()), Ask::Mounts])?;
+    let answers = case.run(
+        &mut bundle,
+        &[
+            Ask::Create("/etc/new".into()),
+            Ask::Create("/dev/shm/new".into()),
+            Ask::Mounts,
+        ],
+    )?;
     answers[0].failed_with("a new file in the root", &[libc::EROFS])?;
     // Other mounts keep their own flags.
     answers[1].done()?;
     let root = mount_at(answers[2].mounts()?, "/")?;
-    holds(root.flags.iter().any(|flag| flag == "ro"), format!("the root mount's flags are {:?}", root.flags))
+    holds(
+        root.flags.iter().any(|flag| flag == "ro"),
+        format!("the root mount's flags are {:?}", root.flags),
+    )
 }
 
 fn the_root_is_writable_by_default(case: &Case) -> Verdict {
@@ -69,8 +79,12 @@ fn the_root_is_writable_by_default(case: &Case) -> Verdict {
     if let Some(root) = bundle.config["root"].as_object_mut() {
         root.remove("readonly");
     }
-    case.run_one(&mut bundle, Ask::Create("/etc/new".into()))?.done()?;
-    holds(bundle.inside("/etc/new").exists(), "the file is not in the bundle's root")
+    case.run_one(&mut bundle, Ask::Create("/etc/new".into()))?
+        .done()?;
+    holds(
+        bundle.inside("/etc/new").exists(),
+        "the file is not in the bundle's root",
+    )
 }
 
 fn nothing_of_the_host_is_above_the_root(case: &Case) -> Verdict {
@@ -78,27 +92,52 @@ fn nothing_of_the_host_is_above_the_root(case: &Case) -> Verdict {
     bundle.file("/etc/mark", "of this root")?;
     let answers = case.run(
         &mut bundle,
-        &[Ask::Stat("/".into()), Ask::Stat("/..".into()), Ask::Read("/../../etc/mark".into()), Ask::Mounts],
+        &[
+            Ask::Stat("/".into()),
+            Ask::Stat("/..".into()),
+            Ask::Read("/../../etc/mark".into()),
+            Ask::Mounts,
+        ],
     )?;
-    equal("the inode of /..", answers[1].stat()?.inode, answers[0].stat()?.inode)?;
-    equal("the device of /..", answers[1].stat()?.device, answers[0].stat()?.device)?;
+    equal(
+        "the inode of /..",
+        answers[1].stat()?.inode,
+        answers[0].stat()?.inode,
+    )?;
+    equal(
+        "the device of /..",
+        answers[1].stat()?.device,
+        answers[0].stat()?.device,
+    )?;
     equal("/../../etc/mark", answers[2].text()?, "of this root")?;
     let mounts = answers[3].mounts()?;
-    equal("mounts at /", mounts.iter().filter(|mount| mount.target == "/").count(), 1)
+    equal(
+        "mounts at /",
+        mounts.iter().filter(|mount| mount.target == "/").count(),
+        1,
+    )
 }
 
 fn hostname_is_set_in_the_uts_namespace(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     let before = nix::unistd::gethostname()?;
     bundle.config["hostname"] = json!("a-name.example");
-    equal("hostname", case.run_process(&mut bundle)?.hostname.as_str(), "a-name.example")?;
+    equal(
+        "hostname",
+        case.run_process(&mut bundle)?.hostname.as_str(),
+        "a-name.example",
+    )?;
     equal("the host's own name", nix::unistd::gethostname()?, before)
 }
 
 fn domainname_is_set_in_the_uts_namespace(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.config["domainname"] = json!("example.org");
-    equal("domainname", case.run_process(&mut bundle)?.domainname.as_str(), "example.org")
+    equal(
+        "domainname",
+        case.run_process(&mut bundle)?.domainname.as_str(),
+        "example.org",
+    )
 }
 
 fn unknown_properties_are_ignored(case: &Case) -> Verdict {

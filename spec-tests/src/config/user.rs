@@ -44,9 +44,14 @@ fn without_additional_gids_the_callers_groups_are_gone(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.process()["user"] = json!({"uid": 1000, "gid": 1001});
     bundle.answers(&[Ask::Process])?;
-    let call = case.run_call(&bundle)?.through(["setpriv", "--groups", "4,24"]);
+    let call = case
+        .run_call(&bundle)?
+        .through(["setpriv", "--groups", "4,24"]);
     let outcome = call.run()?.succeeded()?;
-    let mut groups = crate::harness::container::parse_line(&outcome.stdout, 1)?.remove(0).process()?.groups;
+    let mut groups = crate::harness::container::parse_line(&outcome.stdout, 1)?
+        .remove(0)
+        .process()?
+        .groups;
     groups.retain(|gid| *gid != 1001);
     equal("the groups", groups, [] as [u32; 0])
 }
@@ -54,7 +59,14 @@ fn without_additional_gids_the_callers_groups_are_gone(case: &Case) -> Verdict {
 fn umask_is_set(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.process()["user"]["umask"] = json!(0o027);
-    let answers = case.run(&mut bundle, &[Ask::Process, Ask::Create("/tmp/new".into()), Ask::Stat("/tmp/new".into())])?;
+    let answers = case.run(
+        &mut bundle,
+        &[
+            Ask::Process,
+            Ask::Create("/tmp/new".into()),
+            Ask::Stat("/tmp/new".into()),
+        ],
+    )?;
     equal("umask", answers[0].process()?.umask, 0o027)?;
     equal("mode of a new file", answers[2].stat()?.mode, 0o640)
 }

@@ -28,8 +28,12 @@ tests! {
 
 /// The path after `0::` of a process, as the worker sees it.
 fn cgroup_of(pid: impl std::fmt::Display) -> Verdict<String> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).doing("cgroup of the container")?;
-    let path = text.lines().find_map(|line| line.strip_prefix("0::")).map(str::to_owned);
+    let text =
+        std::fs::read_to_string(format!("/proc/{pid}/cgroup")).doing("cgroup of the container")?;
+    let path = text
+        .lines()
+        .find_map(|line| line.strip_prefix("0::"))
+        .map(str::to_owned);
     path.ok_or_else(|| Stop::Fail(format!("no cgroup2 in {text:?}")))
 }
 
@@ -48,7 +52,10 @@ fn an_absolute_cgroups_path_is_taken_from_the_root(case: &Case) -> Verdict {
     let container = with_path(case, &mut bundle, &format!("/{}-cg", case.id))?;
     // A runtime may put the payload into one more level below it.
     let seen = cgroup_of(container.pid()?)?;
-    holds(seen.starts_with(&format!("/{}-cg", case.id)), format!("the payload is in {seen}"))
+    holds(
+        seen.starts_with(&format!("/{}-cg", case.id)),
+        format!("the payload is in {seen}"),
+    )
 }
 
 fn a_nested_cgroups_path_is_made(case: &Case) -> Verdict {
@@ -57,14 +64,20 @@ fn a_nested_cgroups_path_is_made(case: &Case) -> Verdict {
     let top = format!("/{}-top", case.id);
     let container = with_path(case, &mut bundle, &format!("{top}/middle/leaf"))?;
     let seen = cgroup_of(container.pid()?)?;
-    holds(seen.starts_with(&format!("{top}/middle/leaf")), format!("the payload is in {seen}"))?;
+    holds(
+        seen.starts_with(&format!("{top}/middle/leaf")),
+        format!("the payload is in {seen}"),
+    )?;
     container.stop()?;
     container.delete()?;
     // The levels above may stay: another container can be in them. They are the test's to remove.
     let root = case.need_cgroup2()?;
     let _ = std::fs::remove_dir(directory(root, &format!("{top}/middle")));
     let _ = std::fs::remove_dir(directory(root, &top));
-    holds(!directory(root, &top).exists(), "the cgroup of the container stayed")
+    holds(
+        !directory(root, &top).exists(),
+        "the cgroup of the container stayed",
+    )
 }
 
 fn a_relative_cgroups_path_gives_a_cgroup_of_that_name(case: &Case) -> Verdict {
@@ -73,7 +86,10 @@ fn a_relative_cgroups_path_gives_a_cgroup_of_that_name(case: &Case) -> Verdict {
     let name = format!("{}-rel", case.id);
     let container = with_path(case, &mut bundle, &name)?;
     let seen = cgroup_of(container.pid()?)?;
-    holds(seen.split('/').any(|part| part == name), format!("the payload is in {seen}"))
+    holds(
+        seen.split('/').any(|part| part == name),
+        format!("the payload is in {seen}"),
+    )
 }
 
 fn without_a_path_the_container_has_a_cgroup_of_its_own(case: &Case) -> Verdict {
@@ -81,7 +97,10 @@ fn without_a_path_the_container_has_a_cgroup_of_its_own(case: &Case) -> Verdict 
     let mut bundle = case.bundle()?;
     let container = case.started(&mut bundle)?;
     let (seen, own) = (cgroup_of(container.pid()?)?, cgroup_of("self")?);
-    holds(seen != own, format!("the payload is in the caller's cgroup {own}"))
+    holds(
+        seen != own,
+        format!("the payload is in the caller's cgroup {own}"),
+    )
 }
 
 fn delete_removes_the_cgroup(case: &Case) -> Verdict {
@@ -89,10 +108,16 @@ fn delete_removes_the_cgroup(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     let container = with_path(case, &mut bundle, &format!("/{}-cg", case.id))?;
     let place = directory(root, &cgroup_of(container.pid()?)?);
-    holds(place.is_dir(), format!("{} is not there while the container runs", place.display()))?;
+    holds(
+        place.is_dir(),
+        format!("{} is not there while the container runs", place.display()),
+    )?;
     container.stop()?;
     container.delete()?;
-    holds(!place.exists(), format!("{} is still there", place.display()))
+    holds(
+        !place.exists(),
+        format!("{} is still there", place.display()),
+    )
 }
 
 fn delete_removes_cgroups_made_below(case: &Case) -> Verdict {
@@ -100,10 +125,14 @@ fn delete_removes_cgroups_made_below(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     let container = with_path(case, &mut bundle, &format!("/{}-cg", case.id))?;
     let place = directory(root, &cgroup_of(container.pid()?)?);
-    std::fs::create_dir_all(place.join("of-the-payload/deeper")).doing("a cgroup below the container's")?;
+    std::fs::create_dir_all(place.join("of-the-payload/deeper"))
+        .doing("a cgroup below the container's")?;
     container.stop()?;
     container.delete()?;
-    holds(!place.exists(), format!("{} is still there", place.display()))
+    holds(
+        !place.exists(),
+        format!("{} is still there", place.display()),
+    )
 }
 
 fn a_cgroup_namespace_shows_the_containers_cgroup_as_root(case: &Case) -> Verdict {
@@ -111,7 +140,10 @@ fn a_cgroup_namespace_shows_the_containers_cgroup_as_root(case: &Case) -> Verdic
     let mut bundle = case.bundle()?;
     bundle.namespace("cgroup");
     let answer = case.run_one(&mut bundle, Ask::Read("/proc/self/cgroup".into()))?;
-    let seen = answer.text()?.lines().find_map(|line| line.strip_prefix("0::"));
+    let seen = answer
+        .text()?
+        .lines()
+        .find_map(|line| line.strip_prefix("0::"));
     equal("the cgroup as the payload sees it", seen, Some("/"))
 }
 
@@ -122,9 +154,20 @@ fn cgroup_mount(options: &[&str]) -> serde_json::Value {
 fn a_cgroup_mount_shows_the_containers_cgroup(case: &Case) -> Verdict {
     case.need_cgroup2()?;
     let mut bundle = case.bundle()?;
-    bundle.namespace("cgroup").mount(cgroup_mount(&["nosuid", "noexec", "nodev", "ro"]));
-    let answers = case.run(&mut bundle, &[Ask::Mounts, Ask::Read("/sys/fs/cgroup/cgroup.procs".into())])?;
-    equal("the type", mount_at(answers[0].mounts()?, "/sys/fs/cgroup")?.kind.as_str(), "cgroup2")?;
+    bundle
+        .namespace("cgroup")
+        .mount(cgroup_mount(&["nosuid", "noexec", "nodev", "ro"]));
+    let answers = case.run(
+        &mut bundle,
+        &[Ask::Mounts, Ask::Read("/sys/fs/cgroup/cgroup.procs".into())],
+    )?;
+    equal(
+        "the type",
+        mount_at(answers[0].mounts()?, "/sys/fs/cgroup")?
+            .kind
+            .as_str(),
+        "cgroup2",
+    )?;
     equal("the processes in it", answers[1].text()?.trim(), "1")
 }
 
@@ -132,7 +175,8 @@ fn a_read_only_cgroup_mount_refuses_writes(case: &Case) -> Verdict {
     case.need_cgroup2()?;
     let mut bundle = case.bundle()?;
     bundle.namespace("cgroup").mount(cgroup_mount(&["ro"]));
-    case.run_one(&mut bundle, Ask::Mkdir("/sys/fs/cgroup/new".into()))?.failed_with("a new cgroup", &[libc::EROFS])
+    case.run_one(&mut bundle, Ask::Mkdir("/sys/fs/cgroup/new".into()))?
+        .failed_with("a new cgroup", &[libc::EROFS])
 }
 
 fn a_unified_value_is_written(case: &Case) -> Verdict {

@@ -33,7 +33,12 @@ fn with_rules(case: &Case, rules: &[Value]) -> Verdict<Bundle> {
     bundle.capabilities(&["CAP_MKNOD", "CAP_SYSLOG", "CAP_DAC_OVERRIDE"]);
     let node = bundle.inside("/tmp/device");
     use nix::sys::stat::{Mode, SFlag, makedev, mknod};
-    mknod(&node, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(MAJOR, MINOR))?;
+    mknod(
+        &node,
+        SFlag::S_IFCHR,
+        Mode::from_bits_truncate(0o666),
+        makedev(MAJOR, MINOR),
+    )?;
     Ok(bundle)
 }
 
@@ -46,11 +51,19 @@ fn open() -> Ask {
 }
 
 fn write() -> Ask {
-    Ask::Write { path: "/tmp/device".into(), text: String::new() }
+    Ask::Write {
+        path: "/tmp/device".into(),
+        text: String::new(),
+    }
 }
 
 fn node(path: &str) -> Ask {
-    Ask::Mknod { path: path.into(), kind: 'c', major: MAJOR, minor: MINOR }
+    Ask::Mknod {
+        path: path.into(),
+        kind: 'c',
+        major: MAJOR,
+        minor: MINOR,
+    }
 }
 
 fn a_denied_device_cannot_be_opened(case: &Case) -> Verdict {
@@ -70,7 +83,8 @@ fn an_allowed_device_can_be_opened(case: &Case) -> Verdict {
 
 fn later_rules_override_earlier_ones(case: &Case) -> Verdict {
     let mut bundle = with_rules(case, &[rule(true, "rwm"), rule(false, "rwm")])?;
-    case.run_one(&mut bundle, open())?.failed_with("reading", &[libc::EPERM])
+    case.run_one(&mut bundle, open())?
+        .failed_with("reading", &[libc::EPERM])
 }
 
 fn access_bits_are_kept_apart(case: &Case) -> Verdict {
@@ -82,9 +96,16 @@ fn access_bits_are_kept_apart(case: &Case) -> Verdict {
 
 fn the_default_devices_stay_allowed(case: &Case) -> Verdict {
     let mut bundle = with_rules(case, &[])?;
-    let asks: Vec<Ask> = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/ptmx"]
-        .map(|path| Ask::Open(path.into()))
-        .to_vec();
+    let asks: Vec<Ask> = [
+        "/dev/null",
+        "/dev/zero",
+        "/dev/full",
+        "/dev/random",
+        "/dev/urandom",
+        "/dev/ptmx",
+    ]
+    .map(|path| Ask::Open(path.into()))
+    .to_vec();
     for answer in case.run(&mut bundle, &asks)? {
         answer.done()?;
     }

@@ -33,11 +33,18 @@ const DEFAULT: [(&str, u32, u32); 6] = [
 
 fn the_default_devices_are_there(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
-    let asks: Vec<Ask> = DEFAULT.iter().map(|(path, _, _)| Ask::Stat((*path).into())).collect();
+    let asks: Vec<Ask> = DEFAULT
+        .iter()
+        .map(|(path, _, _)| Ask::Stat((*path).into()))
+        .collect();
     let answers = case.run(&mut bundle, &asks)?;
     for (answer, (path, major, minor)) in answers.iter().zip(DEFAULT) {
         let stat = answer.stat()?;
-        equal(path, (stat.kind.as_str(), stat.major, stat.minor), ("char", major, minor))?;
+        equal(
+            path,
+            (stat.kind.as_str(), stat.major, stat.minor),
+            ("char", major, minor),
+        )?;
         equal(&format!("mode of {path}"), stat.mode, 0o666)?;
     }
     Ok(())
@@ -45,10 +52,19 @@ fn the_default_devices_are_there(case: &Case) -> Verdict {
 
 fn the_default_devices_work(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
-    let write = |path: &str| Ask::Write { path: path.into(), text: "text".into() };
+    let write = |path: &str| Ask::Write {
+        path: path.into(),
+        text: "text".into(),
+    };
     let answers = case.run(
         &mut bundle,
-        &[write("/dev/null"), Ask::Read("/dev/null".into()), write("/dev/full"), Ask::Open("/dev/zero".into()), Ask::Open("/dev/urandom".into())],
+        &[
+            write("/dev/null"),
+            Ask::Read("/dev/null".into()),
+            write("/dev/full"),
+            Ask::Open("/dev/zero".into()),
+            Ask::Open("/dev/urandom".into()),
+        ],
     )?;
     answers[0].done()?;
     equal("/dev/null", answers[1].text()?, "")?;
@@ -59,10 +75,20 @@ fn the_default_devices_work(case: &Case) -> Verdict {
 
 fn ptmx_leads_to_the_containers_own_devpts(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
-    let answers = case.run(&mut bundle, &[Ask::Open("/dev/ptmx".into()), Ask::Stat("/dev/ptmx".into()), Ask::ReadLink("/dev/ptmx".into())])?;
+    let answers = case.run(
+        &mut bundle,
+        &[
+            Ask::Open("/dev/ptmx".into()),
+            Ask::Stat("/dev/ptmx".into()),
+            Ask::ReadLink("/dev/ptmx".into()),
+        ],
+    )?;
     answers[0].done()?;
     if answers[1].stat()?.kind == "link" {
-        holds(answers[2].text()?.ends_with("pts/ptmx"), format!("/dev/ptmx is a link to {:?}", answers[2]))?;
+        holds(
+            answers[2].text()?.ends_with("pts/ptmx"),
+            format!("/dev/ptmx is a link to {:?}", answers[2]),
+        )?;
     }
     Ok(())
 }
@@ -75,7 +101,10 @@ fn the_default_links_are_there(case: &Case) -> Verdict {
         ("/dev/stdout", "/proc/self/fd/1"),
         ("/dev/stderr", "/proc/self/fd/2"),
     ];
-    let asks: Vec<Ask> = links.iter().map(|(link, _)| Ask::ReadLink((*link).into())).collect();
+    let asks: Vec<Ask> = links
+        .iter()
+        .map(|(link, _)| Ask::ReadLink((*link).into()))
+        .collect();
     let answers = case.run(&mut bundle, &asks)?;
     for (answer, (link, target)) in answers.iter().zip(links) {
         equal(link, answer.text()?, target)?;
@@ -85,7 +114,8 @@ fn the_default_links_are_there(case: &Case) -> Verdict {
 
 fn without_a_terminal_there_is_no_console(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
-    case.run_one(&mut bundle, Ask::Stat("/dev/console".into()))?.failed_with("/dev/console", &[libc::ENOENT])
+    case.run_one(&mut bundle, Ask::Stat("/dev/console".into()))?
+        .failed_with("/dev/console", &[libc::ENOENT])
 }
 
 fn configured_devices_are_made(case: &Case) -> Verdict {
@@ -95,10 +125,20 @@ fn configured_devices_are_made(case: &Case) -> Verdict {
         {"path": "/dev/a-null", "type": "c", "major": 1, "minor": 3},
         {"path": "/dev/a-zero", "type": "u", "major": 1, "minor": 5},
     ]);
-    let answers = case.run(&mut bundle, &[Ask::Stat("/dev/a-null".into()), Ask::Stat("/dev/a-zero".into())])?;
+    let answers = case.run(
+        &mut bundle,
+        &[
+            Ask::Stat("/dev/a-null".into()),
+            Ask::Stat("/dev/a-zero".into()),
+        ],
+    )?;
     for (answer, wanted) in answers.iter().zip([("char", 1, 3), ("char", 1, 5)]) {
         let stat = answer.stat()?;
-        equal("kind, major, minor", (stat.kind.as_str(), stat.major, stat.minor), wanted)?;
+        equal(
+            "kind, major, minor",
+            (stat.kind.as_str(), stat.major, stat.minor),
+            wanted,
+        )?;
     }
     Ok(())
 }
@@ -106,18 +146,29 @@ fn configured_devices_are_made(case: &Case) -> Verdict {
 fn a_device_below_a_missing_folder_is_made(case: &Case) -> Verdict {
     case.need_root()?;
     let mut bundle = case.bundle()?;
-    bundle.linux()["devices"] = json!([{"path": "/dev/deep/er/null", "type": "c", "major": 1, "minor": 3}]);
-    equal("its kind", case.run_one(&mut bundle, Ask::Stat("/dev/deep/er/null".into()))?.stat()?.kind.as_str(), "char")
+    bundle.linux()["devices"] =
+        json!([{"path": "/dev/deep/er/null", "type": "c", "major": 1, "minor": 3}]);
+    equal(
+        "its kind",
+        case.run_one(&mut bundle, Ask::Stat("/dev/deep/er/null".into()))?
+            .stat()?
+            .kind
+            .as_str(),
+        "char",
+    )
 }
 
 fn mode_and_owner_of_a_device_are_set(case: &Case) -> Verdict {
     case.need_root()?;
     let mut bundle = case.bundle()?;
-    bundle.linux()["devices"] =
-        json!([{"path": "/dev/mine", "type": "c", "major": 1, "minor": 3, "fileMode": 0o640, "uid": 1000, "gid": 1001}]);
+    bundle.linux()["devices"] = json!([{"path": "/dev/mine", "type": "c", "major": 1, "minor": 3, "fileMode": 0o640, "uid": 1000, "gid": 1001}]);
     let answer = case.run_one(&mut bundle, Ask::Stat("/dev/mine".into()))?;
     let stat = answer.stat()?;
-    equal("mode, uid, gid", (stat.mode, stat.uid, stat.gid), (0o640, 1000, 1001))
+    equal(
+        "mode, uid, gid",
+        (stat.mode, stat.uid, stat.gid),
+        (0o640, 1000, 1001),
+    )
 }
 
 fn a_fifo_is_made(case: &Case) -> Verdict {
@@ -125,16 +176,25 @@ fn a_fifo_is_made(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.linux()["devices"] = json!([{"path": "/dev/pipe", "type": "p", "fileMode": 0o600}]);
     let answer = case.run_one(&mut bundle, Ask::Stat("/dev/pipe".into()))?;
-    equal("kind and mode", (answer.stat()?.kind.as_str(), answer.stat()?.mode), ("fifo", 0o600))
+    equal(
+        "kind and mode",
+        (answer.stat()?.kind.as_str(), answer.stat()?.mode),
+        ("fifo", 0o600),
+    )
 }
 
 fn a_block_device_is_made(case: &Case) -> Verdict {
     case.need_root()?;
     let mut bundle = case.bundle()?;
-    bundle.linux()["devices"] = json!([{"path": "/dev/a-loop", "type": "b", "major": 7, "minor": 0}]);
+    bundle.linux()["devices"] =
+        json!([{"path": "/dev/a-loop", "type": "b", "major": 7, "minor": 0}]);
     let answer = case.run_one(&mut bundle, Ask::Stat("/dev/a-loop".into()))?;
     let stat = answer.stat()?;
-    equal("kind, major, minor", (stat.kind.as_str(), stat.major, stat.minor), ("block", 7, 0))
+    equal(
+        "kind, major, minor",
+        (stat.kind.as_str(), stat.major, stat.minor),
+        ("block", 7, 0),
+    )
 }
 
 fn a_host_device_is_given_to_a_rootless_container(case: &Case) -> Verdict {
@@ -142,8 +202,21 @@ fn a_host_device_is_given_to_a_rootless_container(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     // mknod is not allowed: the node of the same path on the host is bound.
     bundle.linux()["devices"] = json!([{"path": "/dev/full", "type": "c", "major": 1, "minor": 7}]);
-    let answers = case.run(&mut bundle, &[Ask::Stat("/dev/full".into()), Ask::Write { path: "/dev/full".into(), text: "x".into() }])?;
-    equal("major and minor", (answers[0].stat()?.major, answers[0].stat()?.minor), (1, 7))?;
+    let answers = case.run(
+        &mut bundle,
+        &[
+            Ask::Stat("/dev/full".into()),
+            Ask::Write {
+                path: "/dev/full".into(),
+                text: "x".into(),
+            },
+        ],
+    )?;
+    equal(
+        "major and minor",
+        (answers[0].stat()?.major, answers[0].stat()?.minor),
+        (1, 7),
+    )?;
     answers[1].failed_with("writing to /dev/full", &[libc::ENOSPC])
 }
 

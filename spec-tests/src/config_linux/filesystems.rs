@@ -15,8 +15,17 @@ tests! {
 fn the_file_systems_of_config_are_of_their_types(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     let answer = case.run_one(&mut bundle, Ask::Mounts)?;
-    for (place, kind) in [("/proc", "proc"), ("/sys", "sysfs"), ("/dev/pts", "devpts"), ("/dev/shm", "tmpfs")] {
-        equal(place, mount_at(answer.mounts()?, place)?.kind.as_str(), kind)?;
+    for (place, kind) in [
+        ("/proc", "proc"),
+        ("/sys", "sysfs"),
+        ("/dev/pts", "devpts"),
+        ("/dev/shm", "tmpfs"),
+    ] {
+        equal(
+            place,
+            mount_at(answer.mounts()?, place)?.kind.as_str(),
+            kind,
+        )?;
     }
     Ok(())
 }
@@ -28,7 +37,10 @@ fn nothing_is_mounted_but_what_config_says(case: &Case) -> Verdict {
     let allowed = ["/proc", "/sys", "/dev"];
     for mount in answer.mounts()? {
         let target = mount.target.as_str();
-        let known = target == "/" || allowed.iter().any(|top| target == *top || target.starts_with(&format!("{top}/")));
+        let known = target == "/"
+            || allowed
+                .iter()
+                .any(|top| target == *top || target.starts_with(&format!("{top}/")));
         if !known {
             return fail(format!("{target} ({}) is mounted", mount.kind));
         }
@@ -40,5 +52,9 @@ fn personality_is_set(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.linux()["personality"] = serde_json::json!({"domain": "LINUX32"});
     const PER_LINUX32: i32 = 0x0008;
-    equal("personality", case.run_process(&mut bundle)?.personality, PER_LINUX32)
+    equal(
+        "personality",
+        case.run_process(&mut bundle)?.personality,
+        PER_LINUX32,
+    )
 }

@@ -32,11 +32,17 @@ tests! {
 }
 
 fn own(name: &str) -> Verdict<String> {
-    Ok(std::fs::read_link(format!("/proc/self/ns/{name}"))?.to_string_lossy().into_owned())
+    Ok(std::fs::read_link(format!("/proc/self/ns/{name}"))?
+        .to_string_lossy()
+        .into_owned())
 }
 
 fn inside(process: &Process, name: &str) -> Verdict<String> {
-    process.namespaces.get(name).cloned().ok_or_else(|| Stop::Fail(format!("/proc/self/ns has no {name}")))
+    process
+        .namespaces
+        .get(name)
+        .cloned()
+        .ok_or_else(|| Stop::Fail(format!("/proc/self/ns has no {name}")))
 }
 
 /// A new namespace of this type, of the name that /proc gives it, is not the caller's.
@@ -59,10 +65,24 @@ fn a_network_namespace_is_made_with_loopback_up(case: &Case) -> Verdict {
     made(case, "network", "net")?;
     let mut bundle = case.bundle_named("second")?;
     bundle.namespace("network");
-    let answers = case.run(&mut bundle, &[Ask::Read("/proc/net/dev".into()), Ask::Loopback])?;
-    let names: Vec<&str> = answers[0].text()?.lines().skip(2).filter_map(|line| Some(line.split_once(':')?.0.trim())).collect();
-    holds(names.contains(&"lo"), format!("the interfaces are {names:?}"))?;
-    holds(!names.contains(&"eth0"), format!("the host's interfaces are there: {names:?}"))?;
+    let answers = case.run(
+        &mut bundle,
+        &[Ask::Read("/proc/net/dev".into()), Ask::Loopback],
+    )?;
+    let names: Vec<&str> = answers[0]
+        .text()?
+        .lines()
+        .skip(2)
+        .filter_map(|line| Some(line.split_once(':')?.0.trim()))
+        .collect();
+    holds(
+        names.contains(&"lo"),
+        format!("the interfaces are {names:?}"),
+    )?;
+    holds(
+        !names.contains(&"eth0"),
+        format!("the host's interfaces are there: {names:?}"),
+    )?;
     answers[1].done()
 }
 
@@ -85,14 +105,25 @@ fn a_cgroup_namespace_is_made(case: &Case) -> Verdict {
 fn a_time_namespace_has_its_offsets(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.namespace("time");
-    bundle.linux()["timeOffsets"] = json!({"monotonic": {"secs": 7200, "nanosecs": 5}, "boottime": {"secs": 86400}});
-    let asks = [Ask::Clock(libc::CLOCK_MONOTONIC), Ask::Clock(libc::CLOCK_BOOTTIME), Ask::Process];
+    bundle.linux()["timeOffsets"] =
+        json!({"monotonic": {"secs": 7200, "nanosecs": 5}, "boottime": {"secs": 86400}});
+    let asks = [
+        Ask::Clock(libc::CLOCK_MONOTONIC),
+        Ask::Clock(libc::CLOCK_BOOTTIME),
+        Ask::Process,
+    ];
     let answers = case.run(&mut bundle, &asks)?;
-    for (index, (clock, offset)) in [(libc::CLOCK_MONOTONIC, 7200), (libc::CLOCK_BOOTTIME, 86400)].into_iter().enumerate() {
+    for (index, (clock, offset)) in [(libc::CLOCK_MONOTONIC, 7200), (libc::CLOCK_BOOTTIME, 86400)]
+        .into_iter()
+        .enumerate()
+    {
         let ahead = answers[index].number()? - crate::sys::clock_ns(clock)?;
         let seconds = ahead / 1_000_000_000;
         // The host's clock was read after the container's.
-        holds((offset - 60..=offset).contains(&seconds), format!("clock {clock} is {seconds} s ahead, not {offset}"))?;
+        holds(
+            (offset - 60..=offset).contains(&seconds),
+            format!("clock {clock} is {seconds} s ahead, not {offset}"),
+        )?;
     }
     let seen = inside(&answers[2].process()?, "time")?;
     holds(seen != own("time")?, "the time namespace is the caller's")
@@ -100,7 +131,11 @@ fn a_time_namespace_has_its_offsets(case: &Case) -> Verdict {
 
 fn namespaces_not_listed_are_the_callers(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
-    bundle.without_namespace("uts").without_namespace("ipc").without_namespace("network").without_mount("/dev/mqueue");
+    bundle
+        .without_namespace("uts")
+        .without_namespace("ipc")
+        .without_namespace("network")
+        .without_mount("/dev/mqueue");
     if let Some(config) = bundle.config.as_object_mut() {
         config.remove("hostname");
     }
@@ -185,7 +220,10 @@ fn a_pod_shares_some_namespaces_and_has_others(case: &Case) -> Verdict {
         equal(name, inside(&process, name)?, inside(&of_first, name)?)?;
     }
     for name in ["mnt", "pid"] {
-        holds(inside(&process, name)? != inside(&of_first, name)?, format!("{name} is shared"))?;
+        holds(
+            inside(&process, name)? != inside(&of_first, name)?,
+            format!("{name} is shared"),
+        )?;
     }
     equal("hostname", process.hostname.as_str(), "the-pod")
 }
@@ -210,7 +248,10 @@ fn a_user_namespace_is_joined_with_those_it_owns(case: &Case) -> Verdict {
         equal(name, inside(&process, name)?, inside(&of_first, name)?)?;
     }
     equal("uid", process.uid, 0)?;
-    holds(process.pid != 1, "the second container is process 1 of the first one's pid namespace")
+    holds(
+        process.pid != 1,
+        "the second container is process 1 of the first one's pid namespace",
+    )
 }
 
 fn a_joined_namespace_outlives_the_container(case: &Case) -> Verdict {

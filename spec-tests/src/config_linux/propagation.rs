@@ -30,21 +30,35 @@ fn propagation(case: &Case, word: &str) -> Verdict<Vec<String>> {
 }
 
 fn a_private_root_is_private(case: &Case) -> Verdict {
-    equal("propagation of /", propagation(case, "private")?, [] as [&str; 0])
+    equal(
+        "propagation of /",
+        propagation(case, "private")?,
+        [] as [&str; 0],
+    )
 }
 
 fn a_slave_root_is_a_slave(case: &Case) -> Verdict {
     let seen = propagation(case, "slave")?;
-    holds(seen.iter().all(|field| !field.starts_with("shared:")), format!("propagation of / is {seen:?}"))
+    holds(
+        seen.iter().all(|field| !field.starts_with("shared:")),
+        format!("propagation of / is {seen:?}"),
+    )
 }
 
 fn a_shared_root_is_shared(case: &Case) -> Verdict {
     let seen = propagation(case, "shared")?;
-    holds(seen.iter().any(|field| field.starts_with("shared:")), format!("propagation of / is {seen:?}"))
+    holds(
+        seen.iter().any(|field| field.starts_with("shared:")),
+        format!("propagation of / is {seen:?}"),
+    )
 }
 
 fn an_unbindable_root_is_unbindable(case: &Case) -> Verdict {
-    equal("propagation of /", propagation(case, "unbindable")?, ["unbindable"])
+    equal(
+        "propagation of /",
+        propagation(case, "unbindable")?,
+        ["unbindable"],
+    )
 }
 
 fn mounts_of_the_container_never_reach_the_host_by_default(case: &Case) -> Verdict {
@@ -55,11 +69,23 @@ fn mounts_of_the_container_never_reach_the_host_by_default(case: &Case) -> Verdi
     bundle.mount(json!({"destination": "/by-config", "type": "tmpfs", "source": "tmpfs"}));
     bundle.capabilities(&["CAP_SYS_ADMIN"]);
     let mut container = case.started(&mut bundle)?;
-    let mount = Ask::Mount { source: "none".into(), target: "/at".into(), kind: "tmpfs".into(), flags: 0 };
+    let mount = Ask::Mount {
+        source: "none".into(),
+        target: "/at".into(),
+        kind: "tmpfs".into(),
+        flags: 0,
+    };
     container.ask_one(mount)?.done()?;
     let table = std::fs::read_to_string("/proc/self/mountinfo")?;
-    let leaked: Vec<&str> = table.lines().filter(|line| line.contains(&*bundle.rootfs().to_string_lossy())).collect();
-    equal("mounts of the container on the host", leaked, [] as [&str; 0])?;
+    let leaked: Vec<&str> = table
+        .lines()
+        .filter(|line| line.contains(&*bundle.rootfs().to_string_lossy()))
+        .collect();
+    equal(
+        "mounts of the container on the host",
+        leaked,
+        [] as [&str; 0],
+    )?;
     container.stop()?;
     container.delete()?;
     drop(host);

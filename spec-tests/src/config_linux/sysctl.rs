@@ -20,11 +20,22 @@ fn set(case: &Case, name: &str, path: &str, value: &str) -> Verdict {
     case.need_root()?;
     let mut bundle = case.bundle()?;
     bundle.linux()["sysctl"] = json!({name: value});
-    equal(path, case.run_one(&mut bundle, Ask::Read(path.into()))?.text()?.trim(), value)
+    equal(
+        path,
+        case.run_one(&mut bundle, Ask::Read(path.into()))?
+            .text()?
+            .trim(),
+        value,
+    )
 }
 
 fn a_network_sysctl_is_set(case: &Case) -> Verdict {
-    set(case, "net.ipv4.ip_forward", "/proc/sys/net/ipv4/ip_forward", "1")
+    set(
+        case,
+        "net.ipv4.ip_forward",
+        "/proc/sys/net/ipv4/ip_forward",
+        "1",
+    )
 }
 
 fn an_ipc_sysctl_is_set(case: &Case) -> Verdict {
@@ -32,7 +43,12 @@ fn an_ipc_sysctl_is_set(case: &Case) -> Verdict {
 }
 
 fn a_sysctl_with_slashes_is_set(case: &Case) -> Verdict {
-    set(case, "net/ipv4/conf/lo/forwarding", "/proc/sys/net/ipv4/conf/lo/forwarding", "1")
+    set(
+        case,
+        "net/ipv4/conf/lo/forwarding",
+        "/proc/sys/net/ipv4/conf/lo/forwarding",
+        "1",
+    )
 }
 
 fn refused(case: &Case, name: &str, value: &str) -> Verdict {

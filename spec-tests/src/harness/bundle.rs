@@ -35,7 +35,9 @@ impl Bundle {
         )?;
         let probe = bundle.rootfs().join("bin/probe");
         // A copy of several megabytes for each bundle would be most of the suite's work.
-        fs::hard_link(&case.probe, &probe).or_else(|_| fs::copy(&case.probe, &probe).map(drop)).doing(probe.display())?;
+        fs::hard_link(&case.probe, &probe)
+            .or_else(|_| fs::copy(&case.probe, &probe).map(drop))
+            .doing(probe.display())?;
         Ok(bundle)
     }
 
@@ -77,7 +79,9 @@ impl Bundle {
     pub fn own_probe(&self, case: &Case) -> Verdict {
         let probe = self.inside("/bin/probe");
         fs::remove_file(&probe)?;
-        fs::copy(&case.probe, &probe).doing(probe.display()).map(drop)
+        fs::copy(&case.probe, &probe)
+            .doing(probe.display())
+            .map(drop)
     }
 
     /// A path of the root file system as seen from the host.

@@ -190,7 +190,9 @@ impl<'a> Call<'a> {
             sys::give_fd(&mut command, fd, number);
         }
         let child = command.spawn().doing(&text)?;
-        case.calls.borrow_mut().insert(i32::try_from(child.id()).unwrap_or(0));
+        case.calls
+            .borrow_mut()
+            .insert(i32::try_from(child.id()).unwrap_or(0));
         Ok(Running {
             case,
             child,
@@ -217,11 +219,6 @@ fn environment(case: &Case) -> Vec<(OsString, OsString)> {
 impl Running<'_> {
     pub fn pid(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.child.id()).unwrap_or(0))
-    }
-
-    /// What it has written to standard output up to now.
-    pub fn stdout_so_far(&self) -> Verdict<String> {
-        Ok(String::from_utf8_lossy(&fs::read(&self.stdout)?).into_owned())
     }
 
     pub fn signal(&self, signal: nix::sys::signal::Signal) -> Verdict {

@@ -5,13 +5,20 @@
 /// The capabilities that this process could use or hand on, as bits: its bounding set.
 pub fn own_bounding() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let field = status.lines().find_map(|line| line.strip_prefix("CapBnd:\t"));
-    field.and_then(|text| u64::from_str_radix(text, 16).ok()).unwrap_or(0)
+    let field = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapBnd:\t"));
+    field
+        .and_then(|text| u64::from_str_radix(text, 16).ok())
+        .unwrap_or(0)
 }
 
 /// Whether the bounding set has the capability of this name.
 pub fn have(name: &str) -> bool {
-    NAMES.iter().position(|known| *known == name).is_some_and(|number| own_bounding() >> number & 1 == 1)
+    NAMES
+        .iter()
+        .position(|known| *known == name)
+        .is_some_and(|number| own_bounding() >> number & 1 == 1)
 }
 
 /// By number (capabilities(7)).

@@ -59,7 +59,11 @@ impl Case {
             runtime: world.runtime.clone(),
             globals: world.globals.clone(),
             probe: world.probe.clone(),
-            foreign_pipe: if world.privileged { Some(pipe2(OFlag::O_CLOEXEC)?) } else { None },
+            foreign_pipe: if world.privileged {
+                Some(pipe2(OFlag::O_CLOEXEC)?)
+            } else {
+                None
+            },
             calls: RefCell::default(),
             ended: RefCell::default(),
         })
@@ -127,7 +131,10 @@ impl Case {
     /// Waits for orphans that have ended, as every engine does: a zombie keeps its pid namespace alive.
     pub(super) fn reap_orphans(&self) {
         let children = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
-        for pid in children.split_whitespace().filter_map(|word| word.parse::<i32>().ok()) {
+        for pid in children
+            .split_whitespace()
+            .filter_map(|word| word.parse::<i32>().ok())
+        {
             if self.calls.borrow().contains(&pid) {
                 continue;
             }
@@ -142,7 +149,9 @@ impl Case {
 
     /// The exit status of a container's first process, 128 + signal if one ended it; its supervisor is the test.
     pub fn exit_status(&self, pid: Pid) -> Verdict<i32> {
-        self.wait_for("the end of the payload", || Ok(self.ended.borrow().get(&pid.as_raw()).copied()))
+        self.wait_for("the end of the payload", || {
+            Ok(self.ended.borrow().get(&pid.as_raw()).copied())
+        })
     }
 
     pub fn is_root(&self) -> bool {

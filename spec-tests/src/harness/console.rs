@@ -24,7 +24,11 @@ pub struct ConsoleSocket<'a> {
 impl<'a> ConsoleSocket<'a> {
     pub fn listen(case: &'a Case) -> Verdict<Self> {
         let path = case.dir.join("console.sock");
-        Ok(Self { case, listener: UnixListener::bind(&path)?, path })
+        Ok(Self {
+            case,
+            listener: UnixListener::bind(&path)?,
+            path,
+        })
     }
 
     pub fn path(&self) -> &Path {
@@ -43,7 +47,12 @@ impl<'a> ConsoleSocket<'a> {
         let mut data = [0u8; 4096];
         let mut control = nix::cmsg_space!([std::os::fd::RawFd; 4]);
         let mut parts = [IoSliceMut::new(&mut data)];
-        let message = recvmsg::<()>(stream.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC)?;
+        let message = recvmsg::<()>(
+            stream.as_raw_fd(),
+            &mut parts,
+            Some(&mut control),
+            MsgFlags::MSG_CMSG_CLOEXEC,
+        )?;
         let mut received = Vec::new();
         for part in message.cmsgs()? {
             if let ControlMessageOwned::ScmRights(fds) = part {
@@ -51,9 +60,15 @@ impl<'a> ConsoleSocket<'a> {
             }
         }
         if received.len() != 1 {
-            return fail(format!("{} descriptors came over the console socket, not one", received.len()));
+            return fail(format!(
+                "{} descriptors came over the console socket, not one",
+                received.len()
+            ));
         }
-        Ok(Terminal { case: self.case, main: File::from(received.remove(0)) })
+        Ok(Terminal {
+            case: self.case,
+            main: File::from(received.remove(0)),
+        })
     }
 }
 
@@ -73,7 +88,13 @@ impl<'a> Terminal<'a> {
     /// A new one and its other side.
     pub fn open(case: &'a Case) -> Verdict<(Self, OwnedFd)> {
         let pair = openpty(None, None)?;
-        Ok((Self { case, main: File::from(pair.master) }, pair.slave))
+        Ok((
+            Self {
+                case,
+                main: File::from(pair.master),
+            },
+            pair.slave,
+        ))
     }
 
     pub fn resize(&self, rows: u16, columns: u16) -> Verdict {
@@ -90,7 +111,9 @@ impl<'a> Terminal<'a> {
         let mut buffer = [0u8; 65536];
         while !seen.contains(text) {
             if !sys::readable_before(self.main.as_fd(), self.case.deadline)? {
-                return fail(format!("{text:?} did not come on the terminal, only {seen:?}"));
+                return fail(format!(
+                    "{text:?} did not come on the terminal, only {seen:?}"
+                ));
             }
             match self.main.read(&mut buffer) {
                 Ok(0) => return fail(format!("the terminal ended after {seen:?}")),

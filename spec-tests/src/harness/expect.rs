@@ -72,15 +72,23 @@ pub fn load(file: Option<&Path>, runtime: &Path, mode: &str) -> Result<Expected,
     }
     let counts = |one: &Deviation| {
         one.mode.as_deref().is_none_or(|only| only == mode)
-            && one.without.as_deref().is_none_or(|name| !capability::have(name))
+            && one
+                .without
+                .as_deref()
+                .is_none_or(|name| !capability::have(name))
     };
     let deviations = file.deviation.into_iter().filter(counts).collect();
-    Ok(Expected { file: path, deviations })
+    Ok(Expected {
+        file: path,
+        deviations,
+    })
 }
 
 impl Expected {
     pub fn of(&self, test: &str) -> Option<&Deviation> {
-        self.deviations.iter().find(|deviation| deviation.test == test)
+        self.deviations
+            .iter()
+            .find(|deviation| deviation.test == test)
     }
 
     pub fn file(&self) -> String {

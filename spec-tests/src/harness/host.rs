@@ -75,7 +75,12 @@ pub fn prepare(options: &Options, runtime: &Path) -> Result<World, String> {
         .map_err(|error| error.to_string())?;
     if let (true, Mode::Rootless(user)) = (privileged, &mode) {
         // protected_hardlinks: only the owner may link it into bundles.
-        chown(&probe, Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(user.gid))).map_err(|errno| errno.to_string())?;
+        chown(
+            &probe,
+            Some(Uid::from_raw(user.uid)),
+            Some(Gid::from_raw(user.gid)),
+        )
+        .map_err(|errno| errno.to_string())?;
     }
     let cgroup = PathBuf::from("/sys/fs/cgroup");
     let cgroup_root = is_cgroup2(&cgroup).then_some(cgroup);

@@ -14,14 +14,26 @@ pub struct HostMount(PathBuf);
 
 impl HostMount {
     pub fn tmpfs(at: &Path) -> Verdict<Self> {
-        mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::empty(), None::<&str>)?;
+        mount(
+            Some("tmpfs"),
+            at,
+            Some("tmpfs"),
+            MsFlags::empty(),
+            None::<&str>,
+        )?;
         Ok(Self(at.to_owned()))
     }
 
     /// A tmpfs in a peer group of its own.
     pub fn shared_tmpfs(at: &Path) -> Verdict<Self> {
         let made = Self::tmpfs(at)?;
-        mount(None::<&str>, at, None::<&str>, MsFlags::MS_SHARED, None::<&str>)?;
+        mount(
+            None::<&str>,
+            at,
+            None::<&str>,
+            MsFlags::MS_SHARED,
+            None::<&str>,
+        )?;
         Ok(made)
     }
 
@@ -29,7 +41,13 @@ impl HostMount {
     pub fn shared_self_bind(at: &Path) -> Verdict<Self> {
         mount(Some(at), at, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
         let made = Self(at.to_owned());
-        mount(None::<&str>, at, None::<&str>, MsFlags::MS_SHARED, None::<&str>)?;
+        mount(
+            None::<&str>,
+            at,
+            None::<&str>,
+            MsFlags::MS_SHARED,
+            None::<&str>,
+        )?;
         Ok(made)
     }
 

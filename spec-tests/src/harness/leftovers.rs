@@ -35,7 +35,9 @@ pub fn clear(case: &Case, before: &Before) -> Vec<String> {
     let mut left = Vec::new();
     for id in case.ids_in_state() {
         match case.runtime(["delete", "--force", &id]).run() {
-            Ok(outcome) if outcome.status != 0 => left.push(format!("delete --force: {}", outcome.told())),
+            Ok(outcome) if outcome.status != 0 => {
+                left.push(format!("delete --force: {}", outcome.told()))
+            }
             Ok(_) => {}
             Err(Stop::Fail(message) | Stop::Skip(message)) => left.push(message),
         }

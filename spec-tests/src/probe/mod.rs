@@ -42,7 +42,10 @@ pub fn run(args: &[String]) -> i32 {
             std::thread::sleep(std::time::Duration::from_secs(3600));
         },
         ["raise", signal] => {
-            let signal = signal.parse().ok().and_then(|number: i32| nix::sys::signal::Signal::try_from(number).ok());
+            let signal = signal
+                .parse()
+                .ok()
+                .and_then(|number: i32| nix::sys::signal::Signal::try_from(number).ok());
             let _ = nix::sys::signal::raise(signal.unwrap_or(nix::sys::signal::Signal::SIGABRT));
             94
         }

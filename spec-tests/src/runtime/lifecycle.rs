@@ -147,7 +147,11 @@ fn delete_of_an_unknown_container_is_an_error(case: &Case) -> Verdict {
 fn create_without_an_id_is_an_error(case: &Case) -> Verdict {
     let bundle = case.bundle()?;
     bundle.write()?;
-    case.runtime(["create", "--bundle"]).arg(&bundle.dir).run()?.refused().map(drop)
+    case.runtime(["create", "--bundle"])
+        .arg(&bundle.dir)
+        .run()?
+        .refused()
+        .map(drop)
 }
 
 fn start_of_an_unknown_container_is_an_error(case: &Case) -> Verdict {
@@ -159,7 +163,10 @@ fn start_without_an_id_is_an_error(case: &Case) -> Verdict {
 }
 
 fn kill_of_an_unknown_container_is_an_error(case: &Case) -> Verdict {
-    case.runtime(["kill", &case.id, "KILL"]).run()?.refused().map(drop)
+    case.runtime(["kill", &case.id, "KILL"])
+        .run()?
+        .refused()
+        .map(drop)
 }
 
 fn kill_without_an_id_is_an_error(case: &Case) -> Verdict {
@@ -182,12 +189,23 @@ fn delete_leaves_alone_what_create_did_not_make(case: &Case) -> Verdict {
     let volume = case.folder("volume")?;
     bundle.bind(&volume, "/volume", &["rw"]);
     let mut container = case.started(&mut bundle)?;
-    container.ask_one(Ask::Create("/volume/made-inside".into()))?.done()?;
+    container
+        .ask_one(Ask::Create("/volume/made-inside".into()))?
+        .done()?;
     container.stop()?;
     container.delete()?;
-    holds(volume.join("made-inside").exists(), "a file of the volume is gone")?;
-    holds(bundle.inside("/bin/probe").exists(), "the root file system is gone")?;
-    holds(bundle.dir.join("config.json").exists(), "config.json is gone")
+    holds(
+        volume.join("made-inside").exists(),
+        "a file of the volume is gone",
+    )?;
+    holds(
+        bundle.inside("/bin/probe").exists(),
+        "the root file system is gone",
+    )?;
+    holds(
+        bundle.dir.join("config.json").exists(),
+        "config.json is gone",
+    )
 }
 
 fn a_payload_that_ends_by_itself_makes_a_stopped_container(case: &Case) -> Verdict {
@@ -204,7 +222,10 @@ fn a_create_that_fails_late_leaves_nothing(case: &Case) -> Verdict {
     bundle.mount(serde_json::json!({"destination": "/late", "type": "nosuchfs", "source": "none"}));
     case.create_refused(&bundle)?;
     let ids = case.ids_in_state();
-    holds(ids.is_empty(), format!("the state directory still has {ids:?}"))
+    holds(
+        ids.is_empty(),
+        format!("the state directory still has {ids:?}"),
+    )
 }
 
 fn two_containers_live_side_by_side(case: &Case) -> Verdict {
