@@ -12,6 +12,8 @@ mod example;
 pub mod lenient;
 pub mod linux;
 pub mod mount_options;
+#[cfg(test)]
+mod oracle;
 mod read;
 pub mod resources;
 pub mod words;
