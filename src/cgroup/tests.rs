@@ -208,6 +208,48 @@ fn a_setting_without_its_controller_names_it_and_leaves_nothing() {
     });
 }
 
+/// hugetlb is the one controller that a hybrid host leaves to cgroup2. The test does not
+/// switch it on in the root, which is not its own.
+#[test]
+fn a_controller_is_switched_on_down_the_path_for_a_setting_that_needs_it() {
+    with_cgroup2("hugetlb", |mount, name| {
+        let enabled = std::fs::read_to_string(mount.join("cgroup.subtree_control")).unwrap();
+        if !enabled.split_whitespace().any(|name| name == "hugetlb") {
+            return eprintln!("skipped: hugetlb is not switched on in the root");
+        }
+        let mut plan = plan(mount, &name.join("a/b"));
+        let mut setting = Setting {
+            pointer: "/linux/resources/hugepageLimits/0".into(),
+            file: "hugetlb.2MB.max".into(),
+            value: "4194304".into(),
+        };
+        plan.settings = vec![setting.clone()];
+        let guard = create(&plan, Privilege::Host).unwrap().unwrap();
+        let written = guard.handle().directory().read("hugetlb.2MB.max").unwrap();
+        assert_eq!(written, "4194304\n");
+        drop(guard);
+
+        setting.value = "many".into();
+        plan.settings = vec![setting];
+        let e = create(&plan, Privilege::Host).err().unwrap();
+        assert!(
+            e.is(Errno::EINVAL) && e.hint().unwrap().contains("hugetlb.2MB.max"),
+            "{e:?}"
+        );
+
+        let occupied = make(mount, &name);
+        let mut child = sleeper();
+        occupied.handle().attach(pid(&child)).unwrap();
+        let e = create(&plan, Privilege::Host).err().unwrap();
+        assert!(
+            e.is(Errno::EBUSY) && e.hint().unwrap().contains("processes in a cgroup above"),
+            "{e:?}"
+        );
+        drop(occupied);
+        child.wait().unwrap();
+    });
+}
+
 #[test]
 fn without_the_right_to_make_one_a_container_goes_without_unless_it_needs_one() {
     with_cgroup2("right", |mount, name| {
