@@ -40,7 +40,10 @@ pub fn cross(
         }
     }
     match process::clone(flags | libc::CLONE_PARENT as u64, None)? {
-        Cloned::Child { .. } => Ok(pending),
+        Cloned::Child { .. } => {
+            wire.await_answer()?;
+            Ok(pending)
+        }
         Cloned::Parent { pid, .. } => {
             let born = Frame::Born {
                 pid: pid.as_raw(),

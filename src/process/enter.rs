@@ -218,6 +218,7 @@ impl Entry<'_> {
             }
             Cloned::Child { .. } => {
                 kernel::set_name(c"rt:enter");
+                self.wire.await_answer()?;
                 self.wire.carry_log()?;
                 if let Some(root) = root {
                     change_root(&root)?;

@@ -3,19 +3,18 @@
 //! What lies at /proc inside a container is the container's to replace (CVE-2019-16884,
 //! CVE-2025-52881), so a file of /proc is never opened by a path there. The host's own procfs
 //! is opened once before any namespace is entered. Its `self` and `sys` mean the process that
-//! asks and the namespaces of that process, so it serves inside as well. Beneath it no
-//! symbolic link but `self`, and no mount, is followed.
+//! asks and the namespaces of that process, so it serves inside as well. Beneath it no mount
+//! is crossed ([`crate::sys::procfs`]).
 //!
 //! Runs in: init, enter.
 
-use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag};
+use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
 use crate::error::{Error, Result};
-use crate::sys::check;
+use crate::sys::{check, procfs};
 
 pub struct Procfs {
     root: OwnedFd,
@@ -56,12 +55,12 @@ impl Procfs {
 
     /// Writes `value` to /proc/`path` in one call.
     pub fn write(&self, path: &str, value: &str) -> Result<()> {
-        write_beneath(self.root.as_fd(), "/proc", path, value)
+        procfs::write(self.root.as_fd(), path, value.as_bytes())
     }
 
     /// Writes `value` to /proc/self/`path` in one call.
     pub fn write_own(&self, path: &str, value: &str) -> Result<()> {
-        write_beneath(self.own.as_fd(), "/proc/self", path, value)
+        procfs::write(self.own.as_fd(), path, value.as_bytes())
     }
 }
 
@@ -73,33 +72,4 @@ fn open_own(root: &OwnedFd) -> Result<OwnedFd> {
         "openat",
         "/proc, \"self\"",
     )
-}
-
-fn write_beneath(directory: BorrowedFd<'_>, name: &str, path: &str, value: &str) -> Result<()> {
-    let how = OpenHow::new()
-        .flags(OFlag::O_WRONLY | OFlag::O_CLOEXEC)
-        .resolve(
-            ResolveFlag::RESOLVE_BENEATH
-                | ResolveFlag::RESOLVE_NO_SYMLINKS
-                | ResolveFlag::RESOLVE_NO_XDEV,
-        );
-    let file = match nix::fcntl::openat2(directory, path, how) {
-        // KERNEL(5.6): without openat2(2) at least the last component is no link.
-        Err(nix::errno::Errno::ENOSYS) => nix::fcntl::openat(
-            directory,
-            path,
-            OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW,
-            Mode::empty(),
-        ),
-        other => other,
-    };
-    let file = check(file, "openat2", format_args!("\"{name}/{path}\", O_WRONLY"))?;
-    std::fs::File::from(file)
-        .write_all(value.as_bytes())
-        .map_err(|e| match e.raw_os_error() {
-            Some(errno) => {
-                Error::syscall("write", format_args!("\"{name}/{path}\", {value:?}"), errno)
-            }
-            None => Error::io("write", path, &e),
-        })
 }

@@ -108,6 +108,8 @@ pub fn across(wire: Wire, bridge: OwnedFd) -> Result<Spawned> {
     };
     let status = process::wait(bridge.as_fd())?;
     let pid = born?;
+    // Only now may it speak: before this its words could overtake those of the bridge.
+    wire.answer(None)?;
     if !matches!(status, WaitStatus::Exited(_, 0)) {
         return Err(Error::system(format!("bridge: it ended with {status:?}")));
     }
