@@ -96,6 +96,7 @@ fn check_null(fd: BorrowedFd<'_>) -> Result<()> {
 /// smallest tmpfs, read-only.
 pub fn cover_directory(target: BorrowedFd<'_>) -> Result<OwnedFd> {
     let options = [
+        (c"source", c"tmpfs"),
         (c"nr_blocks", c"1"),
         (c"nr_inodes", c"1"),
         (c"mode", c"755"),
