@@ -77,7 +77,7 @@ pub fn prepare(plan: &Rootfs, context: &Context<'_>) -> Result<Prepared> {
             masks: masks::Sources::default(),
         });
     }
-    propagation::isolate(plan)?;
+    propagation::isolate(plan, context.namespaces)?;
     let root = Root::attach(&plan.root).at("/root/path", || "root.path")?;
     let mut readonly_later = Vec::new();
     for entry in &plan.mounts {

@@ -9,6 +9,7 @@ use nix::fcntl::OFlag;
 
 use crate::error::{Context as _, Result};
 use crate::plan::HostPath;
+use crate::plan::namespaces::{Kind, Namespaces};
 use crate::plan::rootfs::Rootfs;
 use crate::sys;
 use crate::sys::mount::Attributes;
@@ -16,7 +17,13 @@ use crate::sys::mount::Attributes;
 const KINDS: u64 = libc::MS_SHARED | libc::MS_SLAVE | libc::MS_PRIVATE | libc::MS_UNBINDABLE;
 
 /// Cuts the mount namespace off from the host as far as the plan says.
-pub fn isolate(plan: &Rootfs) -> Result<()> {
+pub fn isolate(plan: &Rootfs, namespaces: &Namespaces) -> Result<()> {
+    // mount_namespaces(7): in a mount namespace that a new user namespace owns, every mount is
+    // a slave from the start.
+    let born_slave = namespaces.is_new(Kind::User) && namespaces.is_new(Kind::Mount);
+    if born_slave && plan.propagation == libc::MS_SLAVE | libc::MS_REC {
+        return Ok(());
+    }
     sys::mount::mount(None, c"/", None, plan.propagation, None)
         .at("/linux/rootfsPropagation", || "propagation of /")?;
     if leaves_something_shared(plan.propagation) {
