@@ -6,8 +6,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::sys::stat::{FileStat, SFlag};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::sys;
 use crate::sys::mount::Place;
 
@@ -68,7 +69,8 @@ impl Tree {
     ) -> Result<OwnedFd> {
         match self {
             Tree::Detached(fd) => {
-                sys::mount::move_mount(fd.as_fd(), target)?;
+                sys::mount::move_mount(fd.as_fd(), target)
+                    .map_err(|e| explain_kinds(fd.as_fd(), target, e))?;
                 Ok(fd)
             }
             Tree::Wish { source, flags } => {
@@ -89,5 +91,27 @@ impl Tree {
                 reopen()
             }
         }
+    }
+}
+
+/// move_mount(2) says EINVAL where mount(2) says ENOTDIR, whose words engines know.
+fn explain_kinds(source: BorrowedFd<'_>, target: Place<'_>, error: Error) -> Error {
+    let is_directory = |stat: Result<FileStat>| {
+        stat.map(|stat| sys::file::kind(&stat) == SFlag::S_IFDIR)
+            .ok()
+    };
+    let target = match target {
+        Place::Fd(fd) => is_directory(sys::file::stat(fd)),
+        Place::Entry(directory, name) => is_directory(sys::file::stat_entry(directory, name)),
+        Place::Host(_) => None,
+    };
+    match (is_directory(sys::file::stat(source)), target) {
+        (Some(true), Some(false)) => {
+            error.within("the source is a directory, the destination is not a directory")
+        }
+        (Some(false), Some(true)) => {
+            error.within("the source is not a directory, the destination is a directory")
+        }
+        _ => error,
     }
 }

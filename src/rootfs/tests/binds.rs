@@ -219,6 +219,27 @@ fn propagation_is_set_in_the_order_given() {
     );
 }
 
+#[test]
+fn a_directory_on_a_file_is_said_in_words() {
+    inside(
+        "binds::a_directory_on_a_file_is_said_in_words",
+        ROOTLESS,
+        |scratch| {
+            let mut plan = empty_plan(scratch);
+            fs::write(scratch.join("root/file"), "").unwrap();
+            fs::create_dir(scratch.join("root/directory")).unwrap();
+            for (source, destination) in [("", "/file"), ("root/file", "/directory")] {
+                plan.mounts = vec![mount(0, destination, bind(scratch.join(source)), 0)];
+                let error = with_context(&[Kind::User, Kind::Mount], |context| {
+                    prepare(&plan, context).map(drop)
+                });
+                let text = error.unwrap_err().to_string();
+                assert!(text.contains("is not a directory"), "{text}");
+            }
+        },
+    );
+}
+
 /// A tmpfs with noexec in the scratch directory.
 fn noexec_mount(scratch: &Path) -> PathBuf {
     let source = scratch.join("noexec");
