@@ -11,9 +11,10 @@
 //! |---|---|
 //! | prestart, createRuntime, createContainer | `create` fails; the container is undone |
 //! | startContainer | `start` fails; the container is stopped, poststop hooks run at delete |
-//! | poststart, poststop | a warning each; the rest of the hooks and the verb go on |
+//! | poststart | `start` and `run` fail; the container is stopped |
+//! | poststop | a warning each; the rest of the hooks and the verb go on |
 //!
-//! So the first two rows are for [`run`], the last for [`run_all`].
+//! So all but the last row are for [`run`], the last is for [`run_all`].
 //!
 //! Runs in: parent (prestart, createRuntime, poststart, poststop); init before pivot
 //! (createContainer) and after it (startContainer). No threads: poll on two pipes and a pidfd.

@@ -6,11 +6,14 @@ use clap::Args;
 
 use super::bundle_options::BundleOptions;
 use super::passed::write_pid_file;
-use super::{Global, Verb};
+use super::{Global, Verb, late_hooks};
+use crate::bundle::Bundle;
 use crate::error::{Context, Result};
+use crate::plan::Plan;
 use crate::process::foreground::Signals;
 use crate::process::parent::{self, Release, Wishes};
 use crate::process::shield;
+use crate::state::Slot;
 
 #[derive(Args, Debug)]
 pub struct Create {
@@ -44,12 +47,20 @@ impl Create {
         options.need_console_socket(&plan)?;
         let signals = Signals::block()?;
         let slot = global.root()?.reserve(&plan.id)?;
+        self.make(&bundle, &plan, slot, &signals).inspect_err(|_| {
+            late_hooks::run_poststop(&plan.hooks.poststop, &parent::new_record(&plan));
+        })
+    }
+
+    /// Makes the container. An error leaves nothing.
+    fn make(&self, bundle: &Bundle, plan: &Plan, slot: Slot, signals: &Signals) -> Result<()> {
+        let options = &self.options;
         let wishes = Wishes {
             release: Release::AtTheGate,
             config: &bundle.source,
             console_socket: options.console_socket()?,
         };
-        let child = parent::create(&plan, &slot, &wishes, &signals)?;
+        let child = parent::create(plan, &slot, &wishes, signals)?;
         if let Some(path) = &options.pid_file {
             write_pid_file(path, child.pid)?;
         }

@@ -122,7 +122,7 @@ fn destroy_with(container: Container, poststop: &[Hook]) -> Result<()> {
     remove_cgroup(&container.record)?;
     let record = container.record.clone();
     container.remove()?;
-    late_hooks::run(poststop, &record, Status::Stopped);
+    late_hooks::run_poststop(poststop, &record);
     Ok(())
 }
 

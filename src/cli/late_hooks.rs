@@ -1,20 +1,22 @@
-//! The hooks that run when `create` is long over: poststart and poststop.
+//! The hooks that run when init is made or gone: poststart and poststop.
 //!
-//! Owns their consequence: a failure is a warning, and the others and the verb go on
-//! (runtime-spec runtime.md#lifecycle). A configuration that was good enough for `create`
-//! and cannot be read any more has the same one.
+//! Owns what follows from a failure (runtime-spec runtime.md#lifecycle): of a poststart hook
+//! it ends the container and is the verb's own; of a poststop hook it is a warning, and the
+//! others and the verb go on.
 //!
 //! Runs in: parent.
 
 use crate::bundle::Bundle;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::hooks;
 use crate::log;
 use crate::plan::hooks::{Hook, Hooks};
-use crate::state::{Container, Record, Report, Status};
+use crate::process::parent;
+use crate::state::{Container, Record, Status};
 
 /// The container's hooks, from its copy of config.json; none where there are none by the
-/// name of `kind`.
+/// name of `kind`. A configuration that was good enough for `create` and cannot be read any
+/// more is no reason to keep the container: a warning.
 pub fn read(container: &Container, kind: &str) -> Hooks {
     parse(container, kind).unwrap_or_else(|e| {
         log::warning(|| format!("no {kind} hooks: {e}"));
@@ -37,14 +39,22 @@ fn may_name(source: &[u8], key: &str) -> bool {
     std::str::from_utf8(source).map_or(true, |text| text.contains(key) || text.contains("\\u"))
 }
 
-/// Runs all of `hooks`, with the container's state on their standard input.
-pub fn run(hooks: &[Hook], record: &Record, status: Status) {
+/// Runs `hooks` in their order up to the first that fails.
+pub fn run_poststart(hooks: &[Hook], record: &Record) -> Result<()> {
+    match hooks {
+        [] => Ok(()),
+        hooks => hooks::run(hooks, &parent::hook_state(record, Status::Running)?),
+    }
+}
+
+/// Runs all of `hooks`, when nothing else is left of the container.
+pub fn run_poststop(hooks: &[Hook], record: &Record) {
     if hooks.is_empty() {
         return;
     }
-    let errors = match serde_json::to_vec(&Report::for_hook(record, status)) {
+    let errors = match parent::hook_state(record, Status::Stopped) {
         Ok(state) => hooks::run_all(hooks, &state),
-        Err(e) => vec![Error::system(e.to_string())],
+        Err(e) => vec![e],
     };
     for error in errors {
         log::warning(|| error.to_string());

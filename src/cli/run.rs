@@ -7,11 +7,13 @@ use clap::Args;
 use super::bundle_options::BundleOptions;
 use super::passed::write_pid_file;
 use super::{Global, Verb, delete, late_hooks};
+use crate::bundle::Bundle;
 use crate::error::{Context, Result};
+use crate::plan::Plan;
 use crate::process::foreground::{self, Signals};
-use crate::process::parent::{self, Release, Wishes};
+use crate::process::parent::{self, Child, Release, Wishes};
 use crate::process::shield;
-use crate::state::Status;
+use crate::state::Slot;
 
 #[derive(Args, Debug)]
 pub struct Run {
@@ -55,18 +57,11 @@ impl Run {
         let signals = Signals::block()?;
         let root = global.root()?;
         let slot = root.reserve(&plan.id)?;
-        let wishes = Wishes {
-            release: Release::ByParent,
-            config: &bundle.source,
-            console_socket: options.console_socket()?,
-        };
-        let mut child = parent::create(&plan, &slot, &wishes, &signals)?;
-        if let Some(path) = &options.pid_file {
-            write_pid_file(path, child.pid)?;
-        }
-        child.release()?;
-        slot.keep();
-        late_hooks::run(&plan.hooks.poststart, &child.record, Status::Running);
+        let child = self
+            .start(&bundle, &plan, slot, &signals)
+            .inspect_err(|_| {
+                late_hooks::run_poststop(&plan.hooks.poststop, &parent::new_record(&plan));
+            })?;
         if self.detach {
             child.keep();
             return Ok(0);
@@ -76,5 +71,23 @@ impl Run {
             delete::remove_own(&root, &plan.id, &plan.hooks.poststop)?;
         }
         status
+    }
+
+    /// Makes the container and lets its payload go. An error leaves nothing.
+    fn start(&self, bundle: &Bundle, plan: &Plan, slot: Slot, signals: &Signals) -> Result<Child> {
+        let options = &self.options;
+        let wishes = Wishes {
+            release: Release::ByParent,
+            config: &bundle.source,
+            console_socket: options.console_socket()?,
+        };
+        let mut child = parent::create(plan, &slot, &wishes, signals)?;
+        if let Some(path) = &options.pid_file {
+            write_pid_file(path, child.pid)?;
+        }
+        child.release()?;
+        late_hooks::run_poststart(&plan.hooks.poststart, &child.record)?;
+        slot.keep();
+        Ok(child)
     }
 }

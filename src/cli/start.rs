@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Global, Verb, late_hooks};
+use super::{Global, Verb, late_hooks, processes};
 use crate::error::{Context, Error, Kind, Result};
 use crate::process::parent;
 use crate::state::Status;
@@ -43,8 +43,8 @@ impl Start {
         container.remove_gate()?;
         opened?;
         let hooks = late_hooks::read(&container, "poststart");
-        late_hooks::run(&hooks.poststart, &container.record, Status::Running);
-        Ok(())
+        late_hooks::run_poststart(&hooks.poststart, &container.record)
+            .or_else(|error| processes::end_init(&container).and(Err(error)))
     }
 }
 

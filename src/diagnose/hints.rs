@@ -12,6 +12,7 @@ use std::path::Path;
 
 use libc::{
     EACCES, EAGAIN, ECONNREFUSED, EINVAL, ENODEV, ENOENT, ENOEXEC, ENOSPC, ENOSYS, EPERM, EROFS,
+    EUSERS,
 };
 
 use crate::error::Error;
@@ -79,10 +80,10 @@ const TABLE: &[Row] = &[
     },
     Row {
         calls: CLONE,
-        errnos: &[ENOSPC],
+        errnos: &[ENOSPC, EUSERS],
         about: &[],
         when: ALWAYS,
-        hint: "there are as many namespaces of a kind, or as deeply nested ones, as /proc/sys/user/max_*_namespaces and the kernel allow",
+        hint: "a limit of /proc/sys/user/max_*_namespaces is reached, or namespaces are nested more than 32 deep",
     },
     Row {
         calls: CLONE,
@@ -108,9 +109,16 @@ const TABLE: &[Row] = &[
     Row {
         calls: CLONE,
         errnos: &[EPERM],
+        about: NEW_USER,
+        when: ALWAYS,
+        hint: "this host does not let the caller make a user namespace: look at the seccomp profile of an outer container, and whether the caller's root is changed (chroot)",
+    },
+    Row {
+        calls: CLONE,
+        errnos: &[EPERM],
         about: &[],
-        when: |s| !s.is_root,
-        hint: "an ordinary user needs a new user namespace to make the others: add {\"type\": \"user\"} to linux.namespaces, or begin with `rt spec --rootless`",
+        when: ALWAYS,
+        hint: "without CAP_SYS_ADMIN the other namespaces need a new user namespace: add {\"type\": \"user\"} to linux.namespaces, or begin with `rt spec --rootless`",
     },
     Row {
         calls: CLONE,
@@ -300,7 +308,9 @@ mod tests {
         let hint = |s: &Situation| find(&error, s).unwrap();
         assert!(hint(&debian).contains("kernel.unprivileged_userns_clone"));
         assert!(hint(&ubuntu).contains("AppArmor"));
-        assert!(hint(&user).contains("spec --rootless"));
+        assert!(hint(&user).contains("outer container"));
+        let error = Error::syscall("clone3", "CLONE_NEWPID", EPERM);
+        assert!(find(&error, &user).unwrap().contains("spec --rootless"));
     }
 
     #[test]
@@ -310,7 +320,7 @@ mod tests {
             ..Situation::default()
         };
         for error in [
-            Error::syscall("clone3", "CLONE_NEWPID", EPERM),
+            Error::syscall("clone3", "CLONE_NEWPID", ENOENT),
             Error::syscall("mount", r#""a", "b""#, ENOENT),
             Error::system("it broke"),
         ] {

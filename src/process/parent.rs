@@ -89,7 +89,7 @@ pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) 
     };
     let Spawned { pid, pidfd, wire } = match spawned {
         Ok(spawned) => spawned,
-        Err(error) => return Err(explain_clone(error, plan)),
+        Err(error) => return Err(error.within("linux.namespaces")),
     };
     if cgroup.is_none() {
         record.cgroup = None;
@@ -117,7 +117,8 @@ fn privilege(plan: &Plan) -> cgroup::Privilege {
     }
 }
 
-fn new_record(plan: &Plan) -> Record {
+/// What is known of the container before there is a process.
+pub fn new_record(plan: &Plan) -> Record {
     let mut record = Record::new(
         &plan.id,
         plan.bundle.as_path().to_owned(),
@@ -144,22 +145,6 @@ fn opens_mounts(plan: &Plan) -> bool {
         && plan.namespaces.is_new(Namespace::Mount)
         && crate::sys::capability::get()
             .is_ok_and(|sets| sets.effective & (1 << crate::host::CAP_SYS_ADMIN) != 0)
-}
-
-fn explain_clone(error: Error, plan: &Plan) -> Error {
-    let error = error.within("linux.namespaces");
-    match error.errno() {
-        Some(libc::EPERM) if !plan.namespaces.is_private(Namespace::User) => error.with_hint(
-            "without CAP_SYS_ADMIN new namespaces need a user namespace: add {\"type\": \"user\"} to linux.namespaces, or start from `rt spec --rootless`",
-        ),
-        Some(libc::EPERM) => error.with_hint(
-            "this host does not let the caller make a user namespace: see kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns, and the seccomp profile of an outer container",
-        ),
-        Some(libc::ENOSPC | libc::EUSERS) => error.with_hint(
-            "a limit of /proc/sys/user/max_*_namespaces is reached, or namespaces are nested more than 32 deep",
-        ),
-        _ => error,
-    }
 }
 
 impl Child {
