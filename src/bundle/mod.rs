@@ -145,3 +145,63 @@ fn swap_separators(key: &str) -> String {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A folder that is gone with the test.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Folder {
+            let path =
+                std::env::temp_dir().join(format!("rt-bundle-{name}-{}", std::process::id()));
+            std::fs::create_dir(&path).unwrap();
+            Folder(path)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_bundle_knows_its_root() {
+        let folder = Folder::new("whole");
+        std::fs::create_dir(folder.0.join("rootfs")).unwrap();
+        std::fs::write(folder.0.join("config.json"), example(false)).unwrap();
+        let bundle = Bundle::open(&folder.0, None).unwrap();
+        assert_eq!(bundle.root, bundle.dir.join("rootfs"));
+    }
+
+    #[test]
+    fn what_is_not_there_is_named_with_a_remedy() {
+        let folder = Folder::new("parts");
+        let error = || Bundle::open(&folder.0, None).unwrap_err();
+        assert!(
+            error().to_string().contains("config.json\"): No such file"),
+            "{}",
+            error()
+        );
+        assert!(error().hint().is_some());
+        std::fs::write(folder.0.join("config.json"), example(false)).unwrap();
+        assert!(
+            error().to_string().starts_with("root.path: open("),
+            "{}",
+            error()
+        );
+        assert_eq!(error().pointer(), Some("/root/path"));
+        assert!(error().hint().is_some());
+        std::fs::write(folder.0.join("rootfs"), "").unwrap();
+        assert!(
+            error().to_string().ends_with("Not a directory"),
+            "{}",
+            error()
+        );
+        let gone = Bundle::open(&folder.0.join("gone"), None).unwrap_err();
+        assert!(gone.to_string().starts_with("bundle: open("), "{gone}");
+    }
+}

@@ -53,7 +53,7 @@ pub fn for_exec(
     }
     process.keyring = options.keyring.clone();
     process.groups = process::groups(&given, bundle, inside.setgroups_denied)?;
-    process.personality = personality::plan(&bundle.config);
+    process.personality = personality::plan(&bundle.config, &mut warnings);
     process.memory_policy = scheduling::memory_policy(&bundle.config);
     process.check_ids(&inside.uid_map, &inside.gid_map)?;
     if bundle.config.linux().has_namespace(Kind::User.name()) {

@@ -113,7 +113,7 @@ impl Process {
         let mut process = Process::from_config(given, host, warnings)?;
         process.keyring = keyring_name(options);
         process.groups = groups(given, bundle, setgroups_denied)?;
-        process.personality = personality::plan(&bundle.config);
+        process.personality = personality::plan(&bundle.config, warnings);
         process.memory_policy = scheduling::memory_policy(&bundle.config);
         if let Some((uids, gids)) = namespaces.ids_inside(host) {
             process.check_ids(uids, gids)?;
