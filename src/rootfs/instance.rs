@@ -37,7 +37,7 @@ impl Request<'_> {
             }
             result => result?,
         };
-        configure(context.as_fd(), fs, &options).map_err(|e| explain_option(fs, e))?;
+        configure(context.as_fd(), fs, &options).map_err(|e| explain_refusal(fs, e))?;
         let mount = sys::mount::fsmount(context.as_fd(), self.attributes.set)?;
         let outcome = attributes::change(mount.as_fd(), 0, self.recursive)?;
         sys::mount::move_mount(mount.as_fd(), Place::Fd(target))?;
@@ -63,7 +63,7 @@ impl Request<'_> {
             flags,
             data.as_deref(),
         )
-        .map_err(|e| explain_option(fs, e))?;
+        .map_err(|e| explain_refusal(fs, e))?;
         self.reopen()
     }
 
@@ -154,8 +154,13 @@ fn join(options: &[FsOption]) -> Result<Option<CString>> {
         .map_err(|_| Error::invalid("an option contains a null byte"))
 }
 
-/// devpts and tmpfs refuse an owner whom the user namespace does not map.
-fn explain_option(fs: &FileSystem, error: Error) -> Error {
+/// devpts and tmpfs refuse an owner whom the user namespace does not map, mqueue whoever does
+/// not own the ipc namespace.
+fn explain_refusal(fs: &FileSystem, error: Error) -> Error {
+    if fs.kind.as_c_str() == c"mqueue" && error.is(Errno::EPERM) {
+        return error
+            .with_hint("mqueue belongs to the ipc namespace: use a new one, or bind /dev/mqueue");
+    }
     let owner = fs
         .data
         .iter()
