@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{
-    SetArg, SpecialCharacterIndices, Termios, cfmakeraw, tcgetattr, tcsetattr,
+    LocalFlags, SetArg, SpecialCharacterIndices, Termios, cfmakeraw, tcgetattr, tcsetattr,
 };
 
 use crate::error::Result;
@@ -42,6 +42,8 @@ pub struct Foreground {
     to_output: Vec<u8>,
     /// The last byte that the payload's terminal got.
     last_input: u8,
+    /// Whether the end of input was said to a terminal that was still editing lines.
+    may_end_be_lost: bool,
     /// Restores the caller's terminal on drop.
     _settings: Option<RawMode>,
 }
@@ -73,6 +75,7 @@ impl Foreground {
             to_master: Vec::new(),
             to_output: Vec::new(),
             last_input: b'\n',
+            may_end_be_lost: false,
             _settings: RawMode::begin(),
         })
     }
@@ -99,7 +102,9 @@ impl Foreground {
         }
         if !ready.master.is_empty() {
             self.write_master();
-            self.read_master();
+            if self.read_master() {
+                self.repeat_lost_end();
+            }
         }
         if !ready.output.is_empty() {
             self.write_output();
@@ -171,27 +176,43 @@ impl Foreground {
         Ok(ready)
     }
 
-    /// The end of the caller's input becomes the end of the payload's: its terminal's
-    /// end-of-file character, twice where a line has begun, since the first one ends that.
     fn read_input(&mut self) {
         let mut buffer = [0; CHUNK_BYTES];
         match nix::unistd::read(&self.input, &mut buffer) {
             Err(Errno::EINTR | Errno::EAGAIN) => {}
             Ok(0) | Err(_) => {
                 self.is_input_open = false;
-                let end = self.end_of_file_character();
-                let times = if self.last_input == b'\n' { 1 } else { 2 };
-                self.to_master.resize(times, end);
+                self.end_input();
             }
             Ok(count) => self.to_master.extend_from_slice(&buffer[..count]),
         }
     }
 
-    fn end_of_file_character(&self) -> u8 {
-        let index = SpecialCharacterIndices::VEOF as usize;
-        tcgetattr(&self.master).map_or(END_OF_TRANSMISSION, |settings| {
-            settings.control_chars[index]
-        })
+    /// The end of the caller's input becomes the end of the payload's: its terminal's
+    /// end-of-file character, twice where a line has begun, since the first one ends that.
+    fn end_input(&mut self) {
+        let (end, edits_lines) = match tcgetattr(&self.master) {
+            Ok(settings) => (
+                settings.control_chars[SpecialCharacterIndices::VEOF as usize],
+                settings.local_flags.contains(LocalFlags::ICANON),
+            ),
+            Err(_) => (END_OF_TRANSMISSION, false),
+        };
+        self.may_end_be_lost = edits_lines;
+        let times = if self.last_input == b'\n' { 1 } else { 2 };
+        self.to_master.resize(times, end);
+    }
+
+    /// A shell that edits its lines itself switches that off in the terminal, which then
+    /// forgets an end of file that nobody has read yet: said once more.
+    fn repeat_lost_end(&mut self) {
+        if self.may_end_be_lost
+            && self.to_master.is_empty()
+            && tcgetattr(&self.master).is_ok_and(|s| !s.local_flags.contains(LocalFlags::ICANON))
+        {
+            self.last_input = b'\n';
+            self.end_input();
+        }
     }
 
     fn write_master(&mut self) {
