@@ -4,7 +4,7 @@ use std::ffi::CString;
 
 use super::create::{CreateOptions, keyring_name};
 use super::namespaces::{IdRange, Namespaces, maps_inside};
-use super::{c_string, capabilities, personality, scheduling};
+use super::{Descriptors, c_string, capabilities, personality, scheduling};
 use crate::bundle::{Bundle, config};
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -111,6 +111,7 @@ impl Process {
         let setgroups_denied =
             host.user_namespace.setgroups_denied || maps.is_some_and(|maps| maps.deny_setgroups);
         let mut process = Process::from_config(given, host, warnings)?;
+        announce(options.descriptors, &mut process.env)?;
         process.keyring = keyring_name(options);
         process.groups = groups(given, bundle, setgroups_denied)?;
         process.personality = personality::plan(&bundle.config, warnings);
@@ -272,9 +273,39 @@ fn environment(given: &[String]) -> Result<(Vec<CString>, bool)> {
     Ok((env, !home))
 }
 
+/// Tells the payload of the descriptors that it inherits, sd_listen_fds(3), as the first
+/// process of its pid namespace; what config.json says of them is about another process.
+fn announce(descriptors: Descriptors, env: &mut Vec<CString>) -> Result<()> {
+    if descriptors.listen == 0 {
+        return Ok(());
+    }
+    for (name, value) in [("LISTEN_FDS", descriptors.listen), ("LISTEN_PID", 1)] {
+        let prefix = format!("{name}=");
+        env.retain(|entry| !entry.as_bytes().starts_with(prefix.as_bytes()));
+        env.push(c_string(&format!("{prefix}{value}"), "/process/env")?);
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn inherited_descriptors_are_announced_once() {
+        let descriptors = |listen| Descriptors {
+            listen,
+            preserve: 7,
+        };
+        let mut env = vec![c"LISTEN_FDS=9".to_owned(), c"A=1".to_owned()];
+        announce(descriptors(0), &mut env).unwrap();
+        assert_eq!(env.len(), 2);
+        announce(descriptors(2), &mut env).unwrap();
+        assert_eq!(
+            env,
+            [c"A=1", c"LISTEN_FDS=2", c"LISTEN_PID=1"].map(std::ffi::CStr::to_owned)
+        );
+    }
 
     fn env(given: &[&str]) -> (Vec<String>, bool) {
         let given: Vec<String> = given.iter().map(|s| (*s).to_owned()).collect();
