@@ -25,6 +25,10 @@ use crate::sys::mount::Place;
 /// As many symbolic links as the kernel follows in one path, path_resolution(7).
 const LINKS_MAX: u32 = 40;
 
+/// How often a lookup with `..` is tried again: a busy host renames all the time, an attacker
+/// must not be able to do so forever.
+const ATTEMPTS_MAX: u32 = 128;
+
 /// The container's root directory.
 pub struct Root {
     fd: OwnedFd,
@@ -144,10 +148,11 @@ impl Root {
 
     /// One lookup. `path` is relative to the root and may hold `..`, which stops at it.
     fn resolve(&self, path: &str, flags: OFlag) -> Result<OwnedFd> {
+        let mut attempts_left = ATTEMPTS_MAX;
         loop {
             match sys::file::open_in_root(self.fd.as_fd(), path, flags) {
                 // A rename somewhere on the host while `..` was followed.
-                Err(e) if e.is(Errno::EAGAIN) => {}
+                Err(e) if e.is(Errno::EAGAIN) && attempts_left > 0 => attempts_left -= 1,
                 // KERNEL(5.6): openat2(2) is missing.
                 Err(e) if e.is(Errno::ENOSYS) || e.is(Errno::EPERM) => {
                     return self.resolve_by_walking(path, flags, e);

@@ -66,7 +66,8 @@ pub fn make(directories: &mut Directories<'_>, devices: &[Device]) -> Result<()>
 fn make_one(directories: &mut Directories<'_>, device: &Device) -> Result<()> {
     let (directory, name) = directories.parent(&device.path)?;
     let name = sys::file::c_name(name)?;
-    if device.bind {
+    // A user namespace may make a fifo itself.
+    if device.bind && device.kind != DeviceKind::Fifo {
         return bind_host_node(directory, &name, device);
     }
     let number = libc::makedev(device.major, device.minor);

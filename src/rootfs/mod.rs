@@ -66,10 +66,9 @@ impl Prepared {
 
 /// Makes the container's root, its mounts, devices and links, in the order of the plan.
 ///
-/// Sets the umask to zero and leaves it so: the payload's own is set later. With
-/// [`Pivot::Chroot`] nothing is mounted or made, since it would appear on the host.
+/// Mount points and nodes are made under umask 0, which is put back. With [`Pivot::Chroot`]
+/// nothing is mounted or made, since it would appear on the host.
 pub fn prepare(plan: &Rootfs, context: &Context<'_>) -> Result<Prepared> {
-    nix::sys::stat::umask(Mode::empty());
     if plan.pivot == Pivot::Chroot {
         return Ok(Prepared {
             root: Root::open_host(&plan.root).at("/root/path", || "root.path")?,
@@ -77,6 +76,13 @@ pub fn prepare(plan: &Rootfs, context: &Context<'_>) -> Result<Prepared> {
             masks: masks::Sources::default(),
         });
     }
+    let umask = nix::sys::stat::umask(Mode::empty());
+    let made = make(plan, context);
+    nix::sys::stat::umask(umask);
+    made
+}
+
+fn make(plan: &Rootfs, context: &Context<'_>) -> Result<Prepared> {
     propagation::isolate(plan, context.namespaces)?;
     let root = Root::attach(&plan.root).at("/root/path", || "root.path")?;
     let mut readonly_later = Vec::new();
