@@ -4,7 +4,7 @@
 
 use serde::de::DeserializeOwned;
 
-use super::checks::place_in_words;
+use super::checks::{place_in_words, shorten};
 use crate::error::{Error, Result};
 use crate::log;
 
@@ -32,7 +32,8 @@ fn explain<T: DeserializeOwned>(source: &[u8]) -> Error {
         return Error::invalid(format!("not JSON: {}", error.inner()));
     }
     let pointer = pointer(error.path());
-    let message = error.inner().to_string();
+    // A wrong value is quoted whole; it may be long.
+    let message = shorten(&error.inner().to_string(), 240);
     match pointer.as_str() {
         "" => Error::invalid(message),
         _ => {

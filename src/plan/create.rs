@@ -11,7 +11,7 @@ use super::namespaces::{Kind, Namespaces};
 use super::process::Process;
 use super::rootfs::Rootfs;
 use super::{Descriptors, HostPath, Plan, c_string, mounts, sysctl};
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, Config};
 use crate::error::{Context, Error, Result};
 use crate::host::{Host, Wanted};
 
@@ -64,6 +64,7 @@ impl Plan {
         let config = &bundle.config;
         let mut warnings = bundle.warnings.clone();
         super::refuse_what_is_not_there_yet(config)?;
+        tolerate(config, &mut warnings);
         let namespaces = Namespaces::plan(config, host, &mut warnings)?;
         if let Some((uids, gids)) = namespaces.ids_inside(host) {
             mounts::check_ids(config, uids, gids)?;
@@ -109,6 +110,25 @@ fn is_rootless(options: &CreateOptions, host: &Host) -> bool {
         Rootless::Yes => true,
         Rootless::No => false,
         Rootless::Auto => !host.user_namespace.is_initial() || !host.is_privileged(),
+    }
+}
+
+/// SPEC: config.md#annotations: an unknown one is no error; config.md#mounts: nor is a relative
+/// destination, though deprecated. Annotations that are addressed to a runtime deserve a word.
+fn tolerate(config: &Config, warnings: &mut Vec<String>) {
+    const KNOWN: [&str; 1] = ["run.oci.keep_original_groups"];
+    for key in config.annotations.keys() {
+        if key.starts_with("run.oci.") && !KNOWN.contains(&key.as_str()) {
+            warnings.push(format!("annotations[{key:?}]: not known: left alone"));
+        }
+    }
+    for (n, mount) in config.mounts.iter().enumerate() {
+        let destination = mount.destination.as_deref().unwrap_or_default();
+        if !destination.starts_with('/') {
+            warnings.push(format!(
+                "mounts[{n}].destination: {destination:?} is relative: taken as seen from the root"
+            ));
+        }
     }
 }
 

@@ -311,7 +311,7 @@ fn memory_policy_fields_agree(config: &Config, report: &mut Report) {
         );
     }
     if !takes_none && mode != "MPOL_PREFERRED" && nodes.is_empty() {
-        report.add("/linux/memoryPolicy/nodes", format!("{mode} needs nodes"));
+        report.add("/linux/memoryPolicy/nodes", format!("{mode:?} needs nodes"));
     }
     if has_flag("MPOL_F_STATIC_NODES") && has_flag("MPOL_F_RELATIVE_NODES") {
         report.add(

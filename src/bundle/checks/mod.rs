@@ -68,11 +68,19 @@ impl Report {
         let Some(first) = self.violations.first() else {
             return Ok(());
         };
-        let text: Vec<String> = self
+        // An engine reads an error in one piece of 8 KiB: neither a value of the file nor the
+        // number of its faults may push the end of it out.
+        const MOST: usize = 24;
+        let mut text: Vec<String> = self
             .violations
             .iter()
+            .take(MOST)
             .map(|v| format!("{}: {}", place_in_words(&v.pointer), v.message))
+            .map(|text| shorten(&text, 240))
             .collect();
+        if self.violations.len() > MOST {
+            text.push(format!("and {} more", self.violations.len() - MOST));
+        }
         Err(Error::invalid(text.join("; ")).with_pointer(first.pointer.clone()))
     }
 }
@@ -134,6 +142,17 @@ pub fn process(process: &Process, source: &[u8]) -> Result<()> {
     report.into_result()
 }
 
+/// `text` with its middle left out where it is longer than `most` characters.
+pub fn shorten(text: &str, most: usize) -> String {
+    let count = text.chars().count();
+    if count <= most {
+        return text.to_owned();
+    }
+    let head: String = text.chars().take(most * 2 / 3).collect();
+    let tail: String = text.chars().skip(count - most / 3).collect();
+    format!("{head}…{tail}")
+}
+
 /// A JSON pointer as people write it: `/mounts/3/destination` is `mounts[3].destination`.
 pub fn place_in_words(pointer: &str) -> String {
     let mut words = String::new();
@@ -141,7 +160,7 @@ pub fn place_in_words(pointer: &str) -> String {
         let part = part.replace("~1", "/").replace("~0", "~");
         if !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()) {
             words.push_str(&format!("[{part}]"));
-        } else if part.is_empty() || part.contains(['.', '/', ' ', '[']) {
+        } else if part.is_empty() || part.contains(|c: char| "./ [".contains(c) || c.is_control()) {
             words.push_str(&format!("[{part:?}]"));
         } else {
             if !words.is_empty() {

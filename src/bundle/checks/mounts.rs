@@ -189,7 +189,10 @@ fn nothing_mounted_in_proc(config: &Config, report: &mut Report) {
         match normal.strip_prefix("proc") {
             Some("") if !shape.bind && !shape.remount && shape.kind() != "proc" => report.add(
                 pointer,
-                format!("only procfs may be mounted at /proc, not {}", shape.kind()),
+                format!(
+                    "only procfs may be mounted at /proc, not {:?}",
+                    shape.kind()
+                ),
             ),
             Some(below) if below.starts_with('/') && !OVER_PROC.contains(&&below[1..]) => {
                 report.add(

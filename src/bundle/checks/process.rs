@@ -151,7 +151,7 @@ fn rlimit_once(process: &Process, report: &mut Report) {
         {
             report.add(
                 format!("/rlimits/{n}/type"),
-                format!("{kind} is there twice"),
+                format!("{kind:?} is there twice"),
             );
         }
     }

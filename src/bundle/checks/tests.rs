@@ -232,6 +232,31 @@ fn every_check_is_tested_and_has_a_name_of_its_own() {
     assert_eq!(names.into_iter().collect::<BTreeSet<_>>(), tested);
 }
 
+/// `UPDATE_GOLDEN=1` writes the document anew.
+#[test]
+fn the_documented_list_of_checks_is_this_table() {
+    let mut text = String::from(
+        "# What is checked in config.json\n\n\
+         Every rule that can be checked without the kernel, before anything is made; all that is\n\
+         broken is said in one error. Generated from `src/bundle/checks` by its tests.\n\n\
+         | rule | place | from |\n|---|---|---|\n",
+    );
+    for check in table() {
+        let Check {
+            name,
+            clause,
+            pointer,
+            ..
+        } = check;
+        text.push_str(&format!("| {name} | `{pointer}` | {clause} |\n"));
+    }
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/checks.md");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap_or_default(), text);
+}
+
 #[test]
 fn everything_that_is_wrong_is_said_at_once() {
     let mut bad: Value = serde_json::from_str(&example(false)).unwrap();

@@ -3,6 +3,8 @@
 //! `NAME.json` is the input, `NAME.plan` what is expected. `UPDATE_GOLDEN=1 cargo test golden`
 //! writes the latter anew: read the difference before it is committed.
 
+mod mutations;
+
 use std::path::{Path, PathBuf};
 
 use super::{CreateOptions, Plan};
