@@ -2,7 +2,7 @@
 //!
 //! Runs in: parent.
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -20,7 +20,7 @@ use crate::plan::{self, ExecOptions};
 use crate::process::enter::{self, Container};
 use crate::process::foreground::Signals;
 use crate::process::shield;
-use crate::state::Status;
+use crate::state::{Record, Status};
 use crate::terminal;
 
 #[derive(Args, Debug)]
@@ -189,7 +189,7 @@ impl Exec {
         let bundle = Bundle::from_config(container.config()?, record.bundle.clone())?;
         let host = Host::probe(Wanted::default())?;
         let inside = UserNamespace::of(init.as_raw())?;
-        let (process, warnings) = plan::for_exec(&bundle, &self.options()?, &host, &inside)?;
+        let (process, warnings) = plan::for_exec(&bundle, &self.options(record)?, &host, &inside)?;
         for warning in warnings {
             log::warning(|| warning);
         }
@@ -229,7 +229,7 @@ impl Exec {
         entered.attend(&signals)
     }
 
-    fn options(&self) -> Result<ExecOptions> {
+    fn options(&self, record: &Record) -> Result<ExecOptions> {
         let text = |arg: &OsString| -> Result<String> {
             arg.to_str()
                 .map(str::to_owned)
@@ -262,9 +262,19 @@ impl Exec {
             capabilities: self.cap.clone(),
             terminal: self.tty,
             no_new_privileges: self.no_new_privs,
-            keyring: None,
+            keyring: session_keyring(record)?,
         })
     }
+}
+
+/// The keyring that the container's init made, if it did.
+fn session_keyring(record: &Record) -> Result<Option<CString>> {
+    if !record.session_keyring {
+        return Ok(None);
+    }
+    CString::new(format!("_ses.{}", record.id))
+        .map(Some)
+        .map_err(|_| Error::invalid("the container's id holds a NUL byte"))
 }
 
 fn wrong_state(message: &str) -> Error {

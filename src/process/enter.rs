@@ -20,7 +20,7 @@ use crate::error::{Context, Error, Result};
 use crate::plan::Descriptors;
 use crate::plan::namespaces::Kind;
 use crate::plan::process::Process;
-use crate::security::{keyring, limits};
+use crate::security::{self, KeyringEntry, limits};
 use crate::sys::process::{self as kernel, Cloned};
 use crate::sys::{check, schedule};
 use crate::terminal;
@@ -63,6 +63,7 @@ pub fn enter(
     descriptors: Descriptors,
     signals: &Signals,
 ) -> Result<Entered> {
+    security::require_support(process)?;
     let outcome = Outcome::new()?;
     let (ours, theirs) = Wire::pair()?;
     let flags = differing_namespaces(container.init)?;
@@ -248,9 +249,7 @@ impl Entry<'_> {
             become_root(&super::init::ALL_IDS, &super::init::ALL_IDS)?;
         }
         nix::unistd::setsid().map_err(|errno| Error::syscall("setsid", "", errno as i32))?;
-        if let Some(name) = &self.process.keyring {
-            keyring::join_session(name)?;
-        }
+        security::enter_session_keyring(self.process, procfs.own(), KeyringEntry::Join)?;
         match &self.process.terminal {
             Some(settings) => {
                 let root = check(

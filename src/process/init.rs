@@ -15,7 +15,8 @@ use crate::plan::Plan;
 use crate::plan::cgroup::Placement;
 use crate::plan::namespaces::{IdRange, Kind};
 use crate::rootfs::{self, Prepared};
-use crate::security::{keyring, limits};
+use crate::security::keyring::Searcher;
+use crate::security::{self, KeyringEntry, limits};
 use crate::state::{Identity, Record, Report, Status};
 use crate::sys::{descriptor, process as kernel};
 use crate::{hooks, terminal};
@@ -119,9 +120,13 @@ impl Init<'_> {
         // (CVE-2016-9962). Not before: newuidmap reads /proc/PID.
         kernel::prctl(libc::PR_SET_DUMPABLE, "PR_SET_DUMPABLE", 0)?;
         nix::unistd::setsid().map_err(|errno| Error::syscall("setsid", "", errno as i32))?;
-        if let Some(name) = &self.plan.process.keyring {
-            keyring::make_session(name, keyring::Searcher::Other)?;
-        }
+        let searcher = if namespaces.is_private(Kind::User) {
+            Searcher::Other
+        } else {
+            Searcher::User
+        };
+        let entry = KeyringEntry::Make(searcher);
+        security::enter_session_keyring(&self.plan.process, procfs.own(), entry)?;
         values::bring_loopback_up(namespaces)
     }
 

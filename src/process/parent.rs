@@ -19,6 +19,7 @@ use crate::plan::cgroup::Placement;
 use crate::plan::namespaces::Kind as Namespace;
 use crate::plan::rootfs::Source;
 use crate::plan::{HostPath, Plan};
+use crate::security;
 use crate::state::{CgroupRecord, Identity, Manager, Phase, Record, Report, Slot, Status};
 use crate::sys::mount;
 use crate::sys::process as kernel;
@@ -65,6 +66,7 @@ pub struct Child {
 ///
 /// Errors undo everything; the state directory is the caller's `slot`.
 pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) -> Result<Child> {
+    security::require_support(&plan.process)?;
     let mut record = new_record(plan);
     let gate = match wishes.release {
         Release::AtTheGate => Some(Gate::make(slot.dir())?),
@@ -127,6 +129,7 @@ pub fn new_record(plan: &Plan) -> Record {
     record.annotations = plan.annotations.clone();
     record.private_pid_namespace = plan.namespaces.is_new(Namespace::Pid);
     record.rootless = plan.rootless;
+    record.session_keyring = plan.process.keyring.is_some();
     if let Placement::Path { mount, path } = &plan.cgroup.placement {
         record.cgroup = Some(CgroupRecord {
             mount: mount.as_path().to_owned(),

@@ -18,6 +18,48 @@ use std::os::fd::BorrowedFd;
 use crate::error::Result;
 use crate::plan::process::Process;
 
+/// Refuses a label or profile that nobody on this host would enforce, before anything is
+/// made. Runs in the parent: the container's /sys need not be the host's.
+pub fn require_support(process: &Process) -> Result<()> {
+    if process.apparmor_profile.is_some() && !apparmor::is_enabled() {
+        return Err(apparmor::not_supported());
+    }
+    if process.selinux_label.is_some() && !selinux::is_enabled() {
+        return Err(selinux::not_supported());
+    }
+    Ok(())
+}
+
+/// Leaves the caller's session keyring for the container's own: init makes it, labelled as
+/// the payload; `exec` joins it. `own` is an open /proc/self of the host's procfs.
+pub fn enter_session_keyring(
+    process: &Process,
+    own: BorrowedFd,
+    entry: KeyringEntry,
+) -> Result<()> {
+    let Some(name) = &process.keyring else {
+        return Ok(());
+    };
+    if let Some(label) = &process.selinux_label {
+        selinux::label_new_keys(own, label)?;
+    }
+    match entry {
+        KeyringEntry::Make(searcher) => keyring::make_session(name, searcher)?,
+        KeyringEntry::Join => keyring::join_session(name)?,
+    }
+    match &process.selinux_label {
+        Some(_) => selinux::label_new_keys_as_usual(own),
+        None => Ok(()),
+    }
+}
+
+/// How a process comes to the container's keyring.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyringEntry {
+    Make(keyring::Searcher),
+    Join,
+}
+
 /// Gives the next program the SELinux label and the AppArmor profile of `process`. `own` is
 /// an open /proc/self of the host's procfs.
 pub fn label_next_program(process: &Process, own: BorrowedFd) -> Result<()> {

@@ -9,7 +9,8 @@ use crate::error::{Context, Error, Result};
 use crate::plan::process::{MemoryPolicy, Process, Scheduler};
 use crate::sys::schedule::{self, SCHED_ATTR_SIZE, SchedAttr};
 
-/// Applies what `process` asks for, in one go: I/O priority, NUMA nodes, policy.
+/// Applies what `process` asks for, in one go: I/O priority, NUMA nodes, policy,
+/// personality.
 pub fn apply(process: &Process) -> Result<()> {
     if let Some(priority) = process.io_priority {
         set_io_priority(priority)?;
@@ -19,6 +20,9 @@ pub fn apply(process: &Process) -> Result<()> {
     }
     if let Some(scheduler) = &process.scheduler {
         set_scheduler(scheduler)?;
+    }
+    if let Some(persona) = process.personality {
+        set_personality(persona)?;
     }
     Ok(())
 }

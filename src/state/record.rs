@@ -35,6 +35,9 @@ pub struct Record {
     pub private_pid_namespace: bool,
     /// Whether the container was made without privileges in the host's user namespace.
     pub rootless: bool,
+    /// Whether init made the session keyring `_ses.ID`, which `exec` then joins.
+    #[serde(default)]
+    pub session_keyring: bool,
 }
 
 /// How far `create` has come.
@@ -81,6 +84,7 @@ impl Record {
             cgroup: None,
             private_pid_namespace: false,
             rootless: false,
+            session_keyring: false,
         }
     }
 
