@@ -70,6 +70,7 @@ pub enum Destination {
 /// A logging daemon's socket and the name that `rt` has there.
 pub struct Datagrams {
     socket: UnixDatagram,
+    path: &'static str,
     identifier: String,
 }
 
@@ -79,10 +80,10 @@ impl Destination {
     pub fn open(place: &OsStr) -> Result<Destination> {
         let bytes = place.as_bytes();
         if let Some(identifier) = bytes.strip_prefix(b"syslog:") {
-            return Datagrams::connect("/dev/log", identifier).map(Destination::Syslog);
+            return Datagrams::to("/dev/log", identifier).map(Destination::Syslog);
         }
         if let Some(identifier) = bytes.strip_prefix(b"journald:") {
-            return Datagrams::connect("/run/systemd/journal/socket", identifier)
+            return Datagrams::to("/run/systemd/journal/socket", identifier)
                 .map(Destination::Journal);
         }
         let path = Path::new(OsStr::from_bytes(
@@ -99,15 +100,24 @@ impl Destination {
 }
 
 impl Datagrams {
-    fn connect(path: &str, identifier: &[u8]) -> Result<Datagrams> {
-        let failed = |call, e| Error::io(call, path, &e).within("--log");
-        let socket = UnixDatagram::unbound().map_err(|e| failed("socket", e))?;
-        socket.connect(path).map_err(|e| failed("connect", e))?;
+    /// Whether a daemon listens is seen at each line: one that is just restarted is no reason
+    /// not to start a container.
+    fn to(path: &'static str, identifier: &[u8]) -> Result<Datagrams> {
+        let socket =
+            UnixDatagram::unbound().map_err(|e| Error::io("socket", path, &e).within("--log"))?;
         let identifier = match identifier {
             b"" => "rt".to_owned(),
             given => String::from_utf8_lossy(given).into_owned(),
         };
-        Ok(Datagrams { socket, identifier })
+        Ok(Datagrams {
+            socket,
+            path,
+            identifier,
+        })
+    }
+
+    fn send(&self, datagram: &[u8]) -> std::io::Result<()> {
+        self.socket.send_to(datagram, self.path).map(drop)
     }
 
     /// RFC 3164 as syslog daemons read it from a local socket: facility user, no host name.
@@ -200,18 +210,14 @@ fn record(level: Level, message: &str, hint: Option<&str>) {
         let _ = match &mut sink.destination {
             Destination::Stderr => std::io::stderr().write_all(line().as_bytes()),
             Destination::File(file) => file.write_all(line().as_bytes()),
-            Destination::Syslog(to) => send(to, &to.syslog_datagram(level, message)),
-            Destination::Journal(to) => send(to, &to.journal_datagram(level, message)),
+            Destination::Syslog(to) => to.send(&to.syslog_datagram(level, message)),
+            Destination::Journal(to) => to.send(&to.journal_datagram(level, message)),
             Destination::Diverted(to) => {
                 to(level, message);
                 Ok(())
             }
         };
     });
-}
-
-fn send(to: &Datagrams, datagram: &[u8]) -> std::io::Result<()> {
-    to.socket.send(datagram).map(drop)
 }
 
 /// Whether the log is something else than stderr: then `main` reports an error twice, there
@@ -263,19 +269,12 @@ mod tests {
 
     #[test]
     fn a_daemon_gets_one_datagram_that_cannot_hold_a_second_record() {
-        let (socket, _) = UnixDatagram::pair().unwrap();
-        let to = Datagrams {
-            socket,
-            identifier: "rt\nPRIORITY=0".into(),
-        };
+        let to = Datagrams::to("/nonexistent", b"rt\nPRIORITY=0").unwrap();
         assert_eq!(
             to.journal_datagram(Level::Error, "a\nb"),
             b"PRIORITY=3\nSYSLOG_IDENTIFIER=rt PRIORITY=0\nMESSAGE\n\x03\0\0\0\0\0\0\0a\nb\n"
         );
-        let to = Datagrams {
-            identifier: "rt".into(),
-            ..to
-        };
+        let to = Datagrams::to("/nonexistent", b"").unwrap();
         assert_eq!(to.syslog_datagram(Level::Warning, "a\nb"), b"<12>rt: a; b");
     }
 
