@@ -97,7 +97,8 @@ fn make(plan: &Rootfs, context: &Context<'_>) -> Result<Prepared> {
     devices::make(&mut directories, &plan.devices)?;
     links::make(&mut directories, &plan.links)?;
     drop(directories);
-    let masks = masks::Sources::open(plan)?;
+    let masks =
+        masks::Sources::open(plan).at("/linux/maskedPaths", || "linux.maskedPaths: /dev/null")?;
     Ok(Prepared {
         root,
         readonly_later,

@@ -24,18 +24,30 @@ pub fn isolate(plan: &Rootfs, namespaces: &Namespaces) -> Result<()> {
     if born_slave && plan.propagation == libc::MS_SLAVE | libc::MS_REC {
         return Ok(());
     }
-    sys::mount::mount(None, c"/", None, plan.propagation, None)
+    let propagation = before_pivot(plan.propagation);
+    sys::mount::mount(None, c"/", None, propagation, None)
         .at("/linux/rootfsPropagation", || "propagation of /")?;
-    if leaves_something_shared(plan.propagation) {
+    if leaves_something_shared(propagation) {
         // pivot_root(2) refuses a root whose parent mount is shared, and what is mounted on a
-        // shared one would appear on the host. One that is unbindable cannot be copied.
+        // shared one would appear on the host.
         make_parent_private(&plan.root).context(|| format!("making {} private", plan.root))?;
     }
     Ok(())
 }
 
+/// What the host's mounts get. What is unbindable could not be bound into the container any
+/// more, so that comes with the root alone, at the end.
+fn before_pivot(propagation: u64) -> u64 {
+    if propagation & libc::MS_UNBINDABLE == 0 {
+        propagation
+    } else {
+        libc::MS_PRIVATE | libc::MS_REC
+    }
+}
+
 /// Whether mounts of the host may still be shared with it.
 pub fn leaves_something_shared(propagation: u64) -> bool {
+    let propagation = before_pivot(propagation);
     propagation & libc::MS_REC == 0 || propagation & (libc::MS_SLAVE | libc::MS_PRIVATE) == 0
 }
 

@@ -55,7 +55,7 @@ pub fn create_entry(directory: BorrowedFd<'_>, name: &CStr, mode: u32) -> Result
         nix::fcntl::openat(directory, name, flags, Mode::from_bits_truncate(mode)),
         "openat",
         format_args!(
-            "{}, {name:?}, O_WRONLY|O_CREAT|O_EXCL|O_CLOEXEC, {mode:#o}",
+            "{}, {name:?}, O_WRONLY|O_CREAT|O_EXCL|O_CLOEXEC, 0{mode:o}",
             directory.as_raw_fd()
         ),
     )
@@ -76,7 +76,7 @@ pub fn mkdirat(directory: BorrowedFd<'_>, name: &CStr, mode: u32) -> Result<()> 
     check(
         nix::sys::stat::mkdirat(directory, name, Mode::from_bits_truncate(mode)),
         "mkdirat",
-        format_args!("{}, {name:?}, {mode:#o}", directory.as_raw_fd()),
+        format_args!("{}, {name:?}, 0{mode:o}", directory.as_raw_fd()),
     )
 }
 
@@ -99,7 +99,7 @@ pub fn mknodat(
         ),
         "mknodat",
         format_args!(
-            "{}, {name:?}, {}|{mode:#o}, makedev({}, {})",
+            "{}, {name:?}, {}|0{mode:o}, makedev({}, {})",
             directory.as_raw_fd(),
             kind_word(kind),
             libc::major(device),
@@ -228,7 +228,7 @@ pub fn copy_metadata(from: BorrowedFd<'_>, to: BorrowedFd<'_>, found: &FileStat)
     check(
         nix::sys::stat::fchmod(to, Mode::from_bits_truncate(mode)),
         "fchmod",
-        format_args!("{number}, {mode:#o}"),
+        format_args!("{number}, 0{mode:o}"),
     )?;
     for name in list_attributes(from) {
         copy_attribute(from, to, &name)?;

@@ -27,12 +27,15 @@ fn a_private_root_is_private() {
 }
 
 #[test]
-fn an_unbindable_root_is_bound_before_it_is_unbindable() {
-    let name = "roots::an_unbindable_root_is_bound_before_it_is_unbindable";
+fn what_is_bound_into_an_unbindable_root_is_bound_first() {
+    let name = "roots::what_is_bound_into_an_unbindable_root_is_bound_first";
     inside(name, ROOT, |scratch| {
         let mut plan = empty_plan(scratch);
         plan.propagation = libc::MS_UNBINDABLE | libc::MS_REC;
         plan.propagation_given = true;
+        plan.masked_paths = vec![ContainerPath::new("/file")];
+        fs::write(scratch.join("root/file"), "").unwrap();
+        plan.mounts = vec![mount(0, "/x", bind(scratch), 0)];
         make_with_proc(&mut plan).unwrap();
         assert!(mountinfo_line("/").contains(" unbindable "));
     });
