@@ -7,7 +7,7 @@
 //! Runs in: enter (and its bridge), with the caller's rights at first and all capabilities in
 //! the container's user namespace until `payload::prepare`.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use std::path::Path;
 
@@ -274,7 +274,7 @@ impl Entry<'_> {
 }
 
 fn change_root(root: &OwnedFd) -> Result<()> {
-    check(nix::unistd::fchdir(root), "fchdir", root.as_raw_fd())?;
+    check(nix::unistd::fchdir(root), "fchdir", "the container's root")?;
     check(nix::unistd::chroot("."), "chroot", "\".\"")
 }
 

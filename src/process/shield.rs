@@ -10,7 +10,7 @@
 //! Runs in: parent, first of all, with one thread and no descriptor but the caller's.
 
 use std::ffi::CString;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
@@ -54,7 +54,7 @@ pub fn raise() -> Result<()> {
     let errno = process::execveat(copy.as_fd(), &args, &env);
     Err(Error::syscall(
         "execveat",
-        format_args!("{}, AT_EMPTY_PATH", copy.as_raw_fd()),
+        format_args!("copy of {OWN_BINARY}, AT_EMPTY_PATH"),
         errno as i32,
     ))
     .context(|| "a copy of the runtime that the container cannot write to")
