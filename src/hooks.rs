@@ -33,7 +33,8 @@ use nix::sys::wait::WaitStatus;
 use crate::error::{Context, Error, Result};
 use crate::log;
 use crate::plan::hooks::Hook;
-use crate::sys::program::{self, Child, Program};
+use crate::sys::process::OwnedProcess;
+use crate::sys::program::{self, Program};
 use crate::sys::{check, memory};
 
 /// So much of what a hook prints is kept; engines read an error in one read of 8 KiB.
@@ -88,7 +89,7 @@ fn execute(hook: &Hook, state: &[u8]) -> Result<()> {
     let deadline = hook.timeout.map(|time| Instant::now() + time);
     let in_time = follow(&child, &mut outputs, deadline)?;
     if !in_time {
-        child.kill()?;
+        child.kill();
     }
     let status = child.wait()?;
     outputs.iter_mut().for_each(Output::drain);
@@ -135,11 +136,15 @@ fn output_pipe() -> Result<(OwnedFd, OwnedFd)> {
 
 /// Reads `outputs` until the child has ended. `Ok(false)`: the deadline was first. The end of
 /// the outputs is not waited for: a hook may leave a process behind that holds them.
-fn follow(child: &Child, outputs: &mut [Output; 2], deadline: Option<Instant>) -> Result<bool> {
+fn follow(
+    child: &OwnedProcess,
+    outputs: &mut [Output; 2],
+    deadline: Option<Instant>,
+) -> Result<bool> {
     loop {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         let (ended, ready) = {
-            let mut fds = vec![PollFd::new(child.pidfd(), PollFlags::POLLIN)];
+            let mut fds = vec![PollFd::new(child.as_fd(), PollFlags::POLLIN)];
             fds.extend(
                 outputs
                     .iter()

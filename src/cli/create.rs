@@ -62,7 +62,7 @@ impl Create {
         };
         let child = parent::create(plan, &slot, &wishes, signals)?;
         if let Some(path) = &options.pid_file {
-            write_pid_file(path, child.pid)?;
+            write_pid_file(path, child.process.pid())?;
         }
         slot.keep();
         child.keep();

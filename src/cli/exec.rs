@@ -219,7 +219,7 @@ impl Exec {
                 .context(|| "--console-socket")?;
         }
         if let Some(path) = &self.pid_file {
-            write_pid_file(path, entered.pid)?;
+            write_pid_file(path, entered.process.pid())?;
         }
         entered.release()?;
         if self.detach {

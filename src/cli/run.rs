@@ -83,7 +83,7 @@ impl Run {
         };
         let mut child = parent::create(plan, &slot, &wishes, signals)?;
         if let Some(path) = &options.pid_file {
-            write_pid_file(path, child.pid)?;
+            write_pid_file(path, child.process.pid())?;
         }
         child.release()?;
         late_hooks::run_poststart(&plan.hooks.poststart, &child.record)?;

@@ -44,9 +44,9 @@ pub fn cross(
             wire.await_answer()?;
             Ok(pending)
         }
-        Cloned::Parent { pid, .. } => {
+        Cloned::Parent(init) => {
             let born = Frame::Born {
-                pid: pid.as_raw(),
+                pid: init.pid().as_raw(),
                 in_cgroup,
             };
             let sent = wire.send(&born, None);

@@ -21,7 +21,7 @@ use crate::plan::Descriptors;
 use crate::plan::namespaces::Kind;
 use crate::plan::process::Process;
 use crate::security::{self, KeyringEntry, limits};
-use crate::sys::process::{self as kernel, Cloned};
+use crate::sys::process::{self as kernel, Cloned, OwnedProcess};
 use crate::sys::{check, schedule};
 use crate::terminal;
 
@@ -47,12 +47,10 @@ pub struct Container<'a> {
 
 /// A process that is ready to become the payload. Dropped, it is killed.
 pub struct Entered {
-    pub pid: Pid,
-    pub pidfd: OwnedFd,
+    pub process: OwnedProcess,
     pub console: Option<OwnedFd>,
     wire: Wire,
     outcome: Outcome,
-    kept: bool,
 }
 
 /// Makes a process in the container, up to the point where only execve is left. The terminal's
@@ -91,16 +89,14 @@ pub fn enter(
             };
             entry.run(&outcome)
         }
-        Cloned::Parent { pidfd: bridge, .. } => {
+        Cloned::Parent(bridge) => {
             drop(theirs);
-            let Spawned { pid, pidfd, wire } = spawn::across(ours, bridge)?;
+            let Spawned { process, wire } = spawn::across(ours, bridge)?;
             let mut entered = Entered {
-                pid,
-                pidfd,
+                process,
                 console: None,
                 wire,
                 outcome,
-                kept: false,
             };
             entered.serve(signals)?;
             Ok(entered)
@@ -209,9 +205,9 @@ impl Entry<'_> {
             .context(|| "the container's namespaces")?;
         }
         match kernel::clone(libc::CLONE_PARENT as u64, None)? {
-            Cloned::Parent { pid, .. } => {
+            Cloned::Parent(enter) => {
                 let born = Frame::Born {
-                    pid: pid.as_raw(),
+                    pid: enter.pid().as_raw(),
                     in_cgroup: true,
                 };
                 let sent = self.wire.send(&born, None);
@@ -317,22 +313,11 @@ impl Entered {
     /// Stays until the process has ended; returns its status.
     pub fn attend(mut self, signals: &Signals) -> Result<u8> {
         let terminal = foreground::terminal(self.console.take())?;
-        let status = foreground::attend(self.pid, &self.pidfd, signals, terminal);
-        self.kept = status.is_ok();
-        status
+        foreground::attend(self.process, signals, terminal)
     }
 
     /// Leaves the process alone from now on.
-    pub fn keep(mut self) {
-        self.kept = true;
-    }
-}
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        if !self.kept {
-            let _ = kernel::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
-            let _ = kernel::wait(self.pidfd.as_fd());
-        }
+    pub fn keep(self) {
+        self.process.release();
     }
 }

@@ -16,7 +16,8 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::error::{Error, Result};
-use crate::sys::{check, process as kernel};
+use crate::sys::check;
+use crate::sys::process::{self as kernel, OwnedProcess};
 use crate::terminal::Foreground as Terminal;
 
 /// The signals of this process, blocked and to be read.
@@ -72,11 +73,10 @@ impl Signals {
     }
 }
 
-/// Stays until the process behind `pidfd` has ended, and returns its exit status, or 128 plus
+/// Stays until the process `child` has ended, and returns its exit status, or 128 plus
 /// the number of the signal that ended it.
 pub fn attend(
-    pid: Pid,
-    pidfd: &OwnedFd,
+    child: OwnedProcess,
     signals: &Signals,
     mut terminal: Option<Terminal>,
 ) -> Result<u8> {
@@ -101,7 +101,8 @@ pub fn attend(
         while let Some(signal) = signals.next()? {
             match signal {
                 libc::SIGCHLD => {
-                    if let Some(status) = reap(pid)? {
+                    if let Some(status) = reap(child.pid())? {
+                        child.release();
                         if let Some(terminal) = terminal {
                             terminal.finish();
                         }
@@ -116,7 +117,7 @@ pub fn attend(
                 // Go's runtime sends itself this one; runc passes it over too.
                 libc::SIGURG => {}
                 other => {
-                    let _ = kernel::pidfd_send_signal(pidfd.as_fd(), other);
+                    let _ = kernel::pidfd_send_signal(child.as_fd(), other);
                 }
             }
         }

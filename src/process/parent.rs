@@ -22,7 +22,7 @@ use crate::plan::{HostPath, Plan};
 use crate::security;
 use crate::state::{CgroupRecord, Identity, Manager, Phase, Record, Report, Slot, Status};
 use crate::sys::mount;
-use crate::sys::process as kernel;
+use crate::sys::process::OwnedProcess;
 
 use super::foreground::{self, Signals};
 use super::gate::{Conclusion, Gate, Outcome};
@@ -51,15 +51,13 @@ pub struct Wishes<'a> {
 
 /// A container whose init is ready. Dropped, it is killed and undone.
 pub struct Child {
-    pub pid: Pid,
-    pub pidfd: OwnedFd,
+    pub process: OwnedProcess,
     /// The terminal's master, where no console socket took it.
     pub console: Option<OwnedFd>,
     pub record: Record,
     wire: Wire,
     outcome: Outcome,
     cgroup: Option<cgroup::Guard>,
-    kept: bool,
 }
 
 /// Makes the container up to the point where only execve is left.
@@ -75,7 +73,7 @@ pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) 
     let outcome = Outcome::new()?;
     slot.save_config(wishes.config)?;
     slot.save(&record)?;
-    let mut cgroup = cgroup::create(&plan.cgroup, privilege(plan))?;
+    let cgroup = cgroup::create(&plan.cgroup, privilege(plan))?;
     let mounts_by_parent = opens_mounts(plan);
     let spawned = {
         let init = Init {
@@ -89,23 +87,21 @@ pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) 
         let directory = cgroup.as_ref().map(cgroup::Guard::fd);
         spawn::spawn(&plan.namespaces, directory, |birth| init::run(&init, birth))
     };
-    let Spawned { pid, pidfd, wire } = match spawned {
+    let Spawned { process, wire } = match spawned {
         Ok(spawned) => spawned,
         Err(error) => return Err(error.within("linux.namespaces")),
     };
     if cgroup.is_none() {
         record.cgroup = None;
     }
-    record.init = Identity::of(pid)?;
+    record.init = Identity::of(process.pid())?;
     let mut child = Child {
-        pid,
-        pidfd,
+        process,
         console: None,
         record,
         wire,
         outcome,
-        cgroup: cgroup.take(),
-        kept: false,
+        cgroup,
     };
     child.serve(plan, slot, wishes, signals)?;
     Ok(child)
@@ -192,15 +188,15 @@ impl Child {
         match request {
             Request::MapIds => {
                 if let Some(score) = plan.process.oom_score_adj {
-                    write_oom_score_adj(self.pid, score, plan.rootless)?;
+                    write_oom_score_adj(self.process.pid(), score, plan.rootless)?;
                 }
                 if let Some(maps) = &plan.namespaces.id_maps {
-                    idmap::write_maps(self.pid, maps)?;
+                    idmap::write_maps(self.process.pid(), maps)?;
                 }
             }
             Request::EnterCgroup => {
                 if let Some(cgroup) = &self.cgroup {
-                    cgroup.handle().attach(self.pid)?;
+                    cgroup.handle().attach(self.process.pid())?;
                 }
             }
             Request::MountFd(index) => return open_source(plan, index).map(Some),
@@ -236,18 +232,17 @@ impl Child {
         if let Some(cgroup) = self.cgroup.take() {
             cgroup.keep();
         }
-        self.kept = true;
+        self.process.release();
     }
 
     /// `rt run`: stays until the payload has ended; returns its status.
     pub fn attend(mut self, signals: &Signals) -> Result<u8> {
         let terminal = foreground::terminal(self.console.take())?;
-        let status = foreground::attend(self.pid, &self.pidfd, signals, terminal);
+        // What is left in the cgroup is ended by whoever removes the container.
         if let Some(cgroup) = self.cgroup.take() {
             cgroup.keep();
         }
-        self.kept = status.is_ok();
-        status
+        foreground::attend(self.process, signals, terminal)
     }
 
     /// `rt run`: lets the payload go and waits until it is at execve.
@@ -261,8 +256,8 @@ impl Child {
 
     /// Why init is gone without a word.
     fn post_mortem(&mut self, when: &str) -> Error {
-        let _ = kernel::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
-        let ended = match kernel::wait(self.pidfd.as_fd()) {
+        self.process.kill();
+        let ended = match self.process.wait() {
             Ok(WaitStatus::Exited(_, status)) => format!("with exit status {status}"),
             Ok(WaitStatus::Signaled(_, signal, _)) => format!("by {}", signal.as_str()),
             Ok(status) => format!("as {status:?}"),
@@ -275,16 +270,6 @@ impl Child {
             ),
             _ => error,
         }
-    }
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        if self.kept {
-            return;
-        }
-        let _ = kernel::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
-        let _ = kernel::wait(self.pidfd.as_fd());
     }
 }
 

@@ -2,14 +2,14 @@
 //!
 //! Runs in: parent; the closure runs in init.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
 use crate::error::{Error, Result};
 use crate::plan::namespaces::{Kind, Namespaces};
-use crate::sys::process::{self, Cloned};
+use crate::sys::process::{self, Cloned, OwnedProcess};
 
 use super::bridge;
 use super::join::{self, Pending};
@@ -17,8 +17,7 @@ use super::wire::{Frame, Wire};
 
 /// init as its parent sees it.
 pub struct Spawned {
-    pub pid: Pid,
-    pub pidfd: OwnedFd,
+    pub process: OwnedProcess,
     pub wire: Wire,
 }
 
@@ -77,14 +76,13 @@ pub fn spawn(
                 }
             }
         }
-        Cloned::Parent { pid, pidfd, .. } => {
+        Cloned::Parent(process) => {
             drop(theirs);
             if bridged {
-                across(ours, pidfd)
+                across(ours, process)
             } else {
                 Ok(Spawned {
-                    pid,
-                    pidfd,
+                    process,
                     wire: ours,
                 })
             }
@@ -93,27 +91,23 @@ pub fn spawn(
 }
 
 /// Waits until the bridge has made init, and reaps the bridge.
-pub fn across(wire: Wire, bridge: OwnedFd) -> Result<Spawned> {
-    use std::os::fd::AsFd;
-    let born = loop {
+pub fn across(wire: Wire, mut bridge: OwnedProcess) -> Result<Spawned> {
+    let process = loop {
         match wire.receive()? {
             Some((Frame::Log(level, line), _)) => crate::log::emit(level, &line),
-            Some((Frame::Born { pid, .. }, _)) => break Ok(Pid::from_raw(pid)),
-            Some((Frame::Failed(error), _)) => break Err(error),
+            Some((Frame::Born { pid, .. }, _)) => break OwnedProcess::adopt(Pid::from_raw(pid))?,
+            Some((Frame::Failed(error), _)) => return Err(error),
             Some((frame @ Frame::Request(_), _)) => {
-                break Err(Error::system(format!("the bridge sent {frame:?}")));
+                return Err(Error::system(format!("the bridge sent {frame:?}")));
             }
-            None => break Err(Error::system("bridge: it ended without a word")),
+            None => return Err(Error::system("bridge: it ended without a word")),
         }
     };
-    let status = process::wait(bridge.as_fd())?;
-    let pid = born?;
-    // Only now may it speak: before this its words could overtake those of the bridge.
-    wire.answer(None)?;
+    let status = bridge.wait()?;
     if !matches!(status, WaitStatus::Exited(_, 0)) {
         return Err(Error::system(format!("bridge: it ended with {status:?}")));
     }
-    // init is a child of this process that nobody has reaped, so its pid is still its own.
-    let pidfd = process::pidfd_open(pid)?;
-    Ok(Spawned { pid, pidfd, wire })
+    // Only now may it speak: before this its words could overtake those of the bridge.
+    wire.answer(None)?;
+    Ok(Spawned { process, wire })
 }

@@ -3,7 +3,7 @@
 
 use std::ffi::{CStr, CString};
 use std::mem::size_of;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
@@ -38,11 +38,73 @@ pub enum Cloned {
     /// This is the new process.
     Child { in_cgroup: bool },
     /// This is the old one. `in_cgroup` tells whether the child was born in the cgroup.
-    Parent {
-        pid: Pid,
-        pidfd: OwnedFd,
-        in_cgroup: bool,
-    },
+    Parent(OwnedProcess),
+}
+
+/// A child of this process. Dropped, it is killed and reaped, unless it was released or its
+/// end was waited for.
+pub struct OwnedProcess {
+    pid: Pid,
+    pidfd: OwnedFd,
+    held: bool,
+}
+
+impl OwnedProcess {
+    /// Takes over the child `pid`, which nobody has reaped, so that its number is its own.
+    pub fn adopt(pid: Pid) -> Result<OwnedProcess> {
+        let pidfd = pidfd_open(pid)?;
+        Ok(OwnedProcess {
+            pid,
+            pidfd,
+            held: true,
+        })
+    }
+
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    pub fn kill(&self) {
+        // ESRCH is what was wanted.
+        let _ = pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
+    }
+
+    /// Waits until it has ended, and reaps it.
+    pub fn wait(&mut self) -> Result<WaitStatus> {
+        loop {
+            let pidfd = self.pidfd.as_fd();
+            match nix::sys::wait::waitid(Id::PIDFd(pidfd), WaitPidFlag::WEXITED) {
+                Ok(status) => {
+                    self.held = false;
+                    return Ok(status);
+                }
+                Err(Errno::EINTR) => {}
+                Err(errno) => {
+                    return Err(Error::syscall("waitid", "P_PIDFD, WEXITED", errno as i32));
+                }
+            }
+        }
+    }
+
+    /// Leaves it alone from now on: it goes on, or somebody else has reaped it.
+    pub fn release(mut self) {
+        self.held = false;
+    }
+}
+
+impl AsFd for OwnedProcess {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}
+
+impl Drop for OwnedProcess {
+    fn drop(&mut self) {
+        if self.held {
+            self.kill();
+            let _ = self.wait();
+        }
+    }
 }
 
 /// Makes a process that shares nothing with this one but what it inherits, as fork(2) does,
@@ -88,12 +150,12 @@ pub fn clone(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned> {
     }
     match result {
         Ok(0) => Ok(Cloned::Child { in_cgroup }),
-        Ok(pid) => Ok(Cloned::Parent {
+        Ok(pid) => Ok(Cloned::Parent(OwnedProcess {
             pid: Pid::from_raw(pid),
             // SAFETY: the kernel has stored a new descriptor in `pidfd`, and nobody else owns it.
             pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
-            in_cgroup,
-        }),
+            held: true,
+        })),
         Err(errno) => Err(Error::syscall(
             "clone3",
             format_args!("{}", clone_flags(args.flags)),
@@ -185,19 +247,6 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> nix::Result<()> 
         )
     };
     Errno::result(result).map(drop)
-}
-
-/// Waits until the child behind `pidfd` has ended, and reaps it.
-pub fn wait(pidfd: BorrowedFd<'_>) -> Result<WaitStatus> {
-    loop {
-        match nix::sys::wait::waitid(Id::PIDFd(pidfd), WaitPidFlag::WEXITED) {
-            Ok(status) => return Ok(status),
-            Err(Errno::EINTR) => {}
-            Err(errno) => {
-                return Err(Error::syscall("waitid", "P_PIDFD, WEXITED", errno as i32));
-            }
-        }
-    }
 }
 
 /// setns(2): joins the namespace, or with a pidfd (Linux 5.8) all namespaces in `flags`.

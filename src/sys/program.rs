@@ -12,11 +12,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
-use nix::sys::wait::WaitStatus;
 
 use super::check;
 use super::descriptor::{self, Close};
-use super::process::{self, Cloned};
+use super::process::{self, Cloned, OwnedProcess};
 use crate::error::Error;
 
 /// What execve(2) gets; the streams become descriptors 0, 1 and 2.
@@ -29,15 +28,8 @@ pub struct Program<'a> {
     pub stderr: BorrowedFd<'a>,
 }
 
-/// A running program. Killed and reaped on drop unless [`Child::wait`] was called.
-#[derive(Debug)]
-pub struct Child {
-    pidfd: OwnedFd,
-    is_reaped: bool,
-}
-
 /// Starts `program`. The error of execve(2) is returned as such: the program then never ran.
-pub fn start(program: &Program) -> Result<Child, Error> {
+pub fn start(program: &Program) -> Result<OwnedProcess, Error> {
     let argv = pointers(program.args);
     let envp = pointers(program.env);
     let streams = [
@@ -62,15 +54,11 @@ pub fn start(program: &Program) -> Result<Child, Error> {
         report_and_exit(&writer, errno);
     }
     let restored = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mask), None);
-    let Cloned::Parent { pidfd, .. } = cloned? else {
+    let Cloned::Parent(mut child) = cloned? else {
         // The child has become the program or ended.
         process::exit_now(127)
     };
     drop(writer);
-    let mut child = Child {
-        pidfd,
-        is_reaped: false,
-    };
     check(restored, "rt_sigprocmask", "SIG_SETMASK")?;
     match exec_errno(reader) {
         None => Ok(child),
@@ -78,36 +66,6 @@ pub fn start(program: &Program) -> Result<Child, Error> {
             child.wait()?;
             let path = program.path;
             Err(Error::syscall("execve", format_args!("{path:?}"), errno))
-        }
-    }
-}
-
-impl Child {
-    /// Readable once the program has ended (pidfd_open(2)).
-    pub fn pidfd(&self) -> BorrowedFd<'_> {
-        self.pidfd.as_fd()
-    }
-
-    /// Sends SIGKILL.
-    pub fn kill(&self) -> Result<(), Error> {
-        match process::pidfd_send_signal(self.pidfd(), libc::SIGKILL) {
-            Err(Errno::ESRCH) => Ok(()),
-            result => check(result, "pidfd_send_signal", "SIGKILL"),
-        }
-    }
-
-    /// Waits for the end of the program, and how it ended.
-    pub fn wait(&mut self) -> Result<WaitStatus, Error> {
-        self.is_reaped = true;
-        process::wait(self.pidfd())
-    }
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        if !self.is_reaped {
-            let _ = self.kill();
-            let _ = self.wait();
         }
     }
 }
