@@ -12,6 +12,8 @@ pub mod keyring;
 pub mod limits;
 pub mod scheduling;
 pub mod selinux;
+#[cfg(test)]
+mod tests;
 
 use std::os::fd::BorrowedFd;
 

@@ -25,7 +25,12 @@ pub fn join_session(name: &CStr) -> Result<Key, Error> {
         )
     };
     let arguments = format_args!("KEYCTL_JOIN_SESSION_KEYRING, {name:?}");
-    check(Errno::result(result), "keyctl", arguments).map(|serial| Key(serial as i32))
+    let serial = check(Errno::result(result), "keyctl", arguments)?;
+    // The kernel answers 0 where the caller has that keyring already.
+    Ok(Key(match serial {
+        0 => libc::KEY_SPEC_SESSION_KEYRING,
+        serial => serial as i32,
+    }))
 }
 
 /// The description of `key`: `type;uid;gid;permissions;name`, the permissions in hexadecimal.
