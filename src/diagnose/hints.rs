@@ -142,9 +142,9 @@ const TABLE: &[Row] = &[
         hint: "the id mappings hold ids that are not the caller's to give: compare linux.uidMappings and linux.gidMappings with /etc/subuid and /etc/subgid",
     },
     Row {
-        calls: &["mkdir", "mkdirat"],
+        calls: &["mkdir", "open"],
         errnos: &[EACCES, EPERM, EROFS],
-        about: &["/run/rt"],
+        about: &["(\"/run/rt"],
         when: |s| !s.is_root,
         hint: "set XDG_RUNTIME_DIR to a folder of yours, or give one by --root",
     },
