@@ -23,6 +23,7 @@ use std::ffi::CString;
 use std::io::{Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -40,23 +41,34 @@ use crate::sys::{check, memory};
 /// So much of what a hook prints is kept; engines read an error in one read of 8 KiB.
 const KEPT_BYTES: usize = 1024;
 
+/// The working directory of hooks. The specification names none; hooks count on runc's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start<'a> {
+    /// Where the host's files are in sight: the bundle.
+    InBundle(&'a Path),
+    /// Inside: where init is.
+    Here,
+}
+
 /// Runs `hooks` in their order with `state`, the JSON of runtime.md#state, on their standard
 /// input. The first that fails ends it: the error names its place in config.json, its path,
 /// how it ended and what it said.
-pub fn run(hooks: &[Hook], state: &[u8]) -> Result<()> {
-    hooks.iter().try_for_each(|hook| run_one(hook, state))
+pub fn run(hooks: &[Hook], state: &[u8], start: Start) -> Result<()> {
+    hooks
+        .iter()
+        .try_for_each(|hook| run_one(hook, state, start))
 }
 
 /// Runs all of `hooks`, whichever fail, and gives the errors.
-pub fn run_all(hooks: &[Hook], state: &[u8]) -> Vec<Error> {
+pub fn run_all(hooks: &[Hook], state: &[u8], start: Start) -> Vec<Error> {
     hooks
         .iter()
-        .filter_map(|hook| run_one(hook, state).err())
+        .filter_map(|hook| run_one(hook, state, start).err())
         .collect()
 }
 
-fn run_one(hook: &Hook, state: &[u8]) -> Result<()> {
-    execute(hook, state).at(&hook.pointer, || {
+fn run_one(hook: &Hook, state: &[u8], start: Start) -> Result<()> {
+    execute(hook, state, start).at(&hook.pointer, || {
         format!("{} ({})", words_of(&hook.pointer), hook.path)
     })
 }
@@ -69,9 +81,12 @@ fn words_of(pointer: &str) -> String {
     }
 }
 
-fn execute(hook: &Hook, state: &[u8]) -> Result<()> {
-    let path = CString::new(hook.path.as_path().as_os_str().as_bytes())
-        .map_err(|_| Error::invalid("the path holds a NUL byte"))?;
+fn execute(hook: &Hook, state: &[u8], start: Start) -> Result<()> {
+    let path = c_path(hook.path.as_path())?;
+    let directory = match start {
+        Start::InBundle(bundle) => Some(c_path(bundle)?),
+        Start::Here => None,
+    };
     let stdin = state_file(state)?;
     let (out, out_writer) = output_pipe()?;
     let (err, err_writer) = output_pipe()?;
@@ -79,6 +94,7 @@ fn execute(hook: &Hook, state: &[u8]) -> Result<()> {
         path: &path,
         args: &hook.args,
         env: &hook.env,
+        directory: directory.as_deref(),
         stdin: stdin.as_fd(),
         stdout: out_writer.as_fd(),
         stderr: err_writer.as_fd(),
@@ -115,6 +131,11 @@ fn execute(hook: &Hook, state: &[u8]) -> Result<()> {
         )),
         other => Err(failure(format!("ended as {other:?}"), &out, &err)),
     }
+}
+
+fn c_path(path: &Path) -> Result<CString> {
+    CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| Error::invalid("the path holds a NUL byte"))
 }
 
 /// The standard input of a hook. A file has no reader to wait for and no SIGPIPE.
@@ -249,7 +270,7 @@ mod tests {
     }
 
     fn error_of(hook: &Hook) -> String {
-        run(std::slice::from_ref(hook), b"{}")
+        run(std::slice::from_ref(hook), b"{}", Start::Here)
             .unwrap_err()
             .to_string()
     }
@@ -261,7 +282,7 @@ mod tests {
         // dash takes $0 from the argument after the script.
         let mut hook = shell(script);
         hook.args.push(c"name".into());
-        run(&[hook], br#"{"id":"x"}"#).unwrap();
+        run(&[hook], br#"{"id":"x"}"#, Start::Here).unwrap();
     }
 
     #[test]
@@ -270,6 +291,7 @@ mod tests {
         run(
             &[shell("test $(wc -c) -eq 300000"), shell("exit 0")],
             &state,
+            Start::Here,
         )
         .unwrap();
     }
@@ -315,7 +337,7 @@ mod tests {
     #[test]
     fn a_process_left_behind_does_not_hold_up_the_caller() {
         let begin = Instant::now();
-        run(&[shell("sleep 5 & exit 0")], b"").unwrap();
+        run(&[shell("sleep 5 & exit 0")], b"", Start::Here).unwrap();
         assert!(begin.elapsed() < Duration::from_secs(4));
     }
 
@@ -343,9 +365,9 @@ mod tests {
         let dir = tempfile_name();
         let touch = shell(&format!("touch {dir}"));
         let hooks = [shell("exit 1"), touch];
-        run(&hooks, b"").unwrap_err();
+        run(&hooks, b"", Start::Here).unwrap_err();
         assert!(!std::path::Path::new(&dir).exists());
-        assert_eq!(run_all(&hooks, b"").len(), 1);
+        assert_eq!(run_all(&hooks, b"", Start::Here).len(), 1);
         std::fs::remove_file(&dir).unwrap();
     }
 

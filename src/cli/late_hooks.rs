@@ -43,7 +43,10 @@ fn may_name(source: &[u8], key: &str) -> bool {
 pub fn run_poststart(hooks: &[Hook], record: &Record) -> Result<()> {
     match hooks {
         [] => Ok(()),
-        hooks => hooks::run(hooks, &parent::hook_state(record, Status::Running)?),
+        hooks => {
+            let state = parent::hook_state(record, Status::Running)?;
+            hooks::run(hooks, &state, hooks::Start::InBundle(&record.bundle))
+        }
     }
 }
 
@@ -53,7 +56,7 @@ pub fn run_poststop(hooks: &[Hook], record: &Record) {
         return;
     }
     let errors = match parent::hook_state(record, Status::Stopped) {
-        Ok(state) => hooks::run_all(hooks, &state),
+        Ok(state) => hooks::run_all(hooks, &state, hooks::Start::InBundle(&record.bundle)),
         Err(e) => vec![e],
     };
     for error in errors {

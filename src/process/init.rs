@@ -73,8 +73,11 @@ pub fn run(init: &Init<'_>, birth: Birth) -> Infallible {
     let Ok(starter) = starter else {
         kernel::exit_now(1);
     };
-    let error = match init.run_hooks_in_container(&init.plan.hooks.start_container, Status::Created)
-    {
+    let error = match init.run_hooks_in_container(
+        &init.plan.hooks.start_container,
+        Status::Created,
+        hooks::Start::Here,
+    ) {
         Ok(()) => payload::execute(&program, init.outcome),
         Err(error) => error,
     };
@@ -141,7 +144,8 @@ impl Init<'_> {
         if !(plan.hooks.prestart.is_empty() && plan.hooks.create_runtime.is_empty()) {
             wire.ask(Request::RunHooks, None)?;
         }
-        self.run_hooks_in_container(&plan.hooks.create_container, Status::Creating)?;
+        let start = hooks::Start::InBundle(plan.bundle.as_path());
+        self.run_hooks_in_container(&plan.hooks.create_container, Status::Creating, start)?;
         let console = self.make_console(wire, &prepared)?;
         rootfs::enter(&prepared, &plan.rootfs)?;
         values::set_names(plan)?;
@@ -195,6 +199,7 @@ impl Init<'_> {
         &self,
         list: &[crate::plan::hooks::Hook],
         status: Status,
+        start: hooks::Start,
     ) -> Result<()> {
         if list.is_empty() {
             return Ok(());
@@ -206,7 +211,7 @@ impl Init<'_> {
         });
         let state = serde_json::to_vec(&Report::for_hook(&record, status))
             .map_err(|e| Error::system(format!("the state for hooks: {e}")))?;
-        hooks::run(list, &state)
+        hooks::run(list, &state, start)
     }
 
     /// Keeps nothing of the parent's but what the gate needs: the directories of the host would

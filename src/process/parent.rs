@@ -205,8 +205,9 @@ impl Child {
                 // that has to be found.
                 slot.save(&self.record)?;
                 let state = hook_state(&self.record, Status::Creating)?;
-                hooks::run(&plan.hooks.prestart, &state)?;
-                hooks::run(&plan.hooks.create_runtime, &state)?;
+                let start = hooks::Start::InBundle(plan.bundle.as_path());
+                hooks::run(&plan.hooks.prestart, &state, start)?;
+                hooks::run(&plan.hooks.create_runtime, &state, start)?;
             }
             Request::Console => {
                 let master = fd.ok_or_else(|| Error::system("init sent no terminal"))?;

@@ -80,7 +80,7 @@ mod tests {
     use nix::sys::wait::WaitStatus;
 
     use super::*;
-    use crate::sys::process::{Cloned, clone, exit_now, wait};
+    use crate::sys::process::{Cloned, clone, exit_now};
 
     #[test]
     fn a_child_keeps_the_descriptors_that_it_names_and_no_others() {
@@ -93,8 +93,8 @@ mod tests {
                 let right = [0, 1, 2, 3, 4].map(open) == [false, true, false, true, false];
                 exit_now(i32::from(!(is_closed && right)));
             }
-            Cloned::Parent { pidfd, .. } => {
-                let status = wait(pidfd.as_fd()).unwrap();
+            Cloned::Parent(mut child) => {
+                let status = child.wait().unwrap();
                 assert!(matches!(status, WaitStatus::Exited(_, 0)), "{status:?}");
             }
         }

@@ -23,6 +23,8 @@ pub struct Program<'a> {
     pub path: &'a CStr,
     pub args: &'a [CString],
     pub env: &'a [CString],
+    /// Where the program starts; the caller's own directory where this one is gone.
+    pub directory: Option<&'a CStr>,
     pub stdin: BorrowedFd<'a>,
     pub stdout: BorrowedFd<'a>,
     pub stderr: BorrowedFd<'a>,
@@ -50,7 +52,7 @@ pub fn start(program: &Program) -> Result<OwnedProcess, Error> {
     check(blocked, "rt_sigprocmask", "SIG_SETMASK, ~[]")?;
     let cloned = process::clone(0, None);
     if let Ok(Cloned::Child { .. }) = cloned {
-        let errno = become_program(program.path, &argv, &envp, &streams);
+        let errno = become_program(program, &argv, &envp, &streams);
         report_and_exit(&writer, errno);
     }
     let restored = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mask), None);
@@ -72,7 +74,7 @@ pub fn start(program: &Program) -> Result<OwnedProcess, Error> {
 
 /// In the child. Comes back only with the errno of what was refused.
 fn become_program(
-    path: &CStr,
+    program: &Program,
     argv: &[*const libc::c_char],
     envp: &[*const libc::c_char],
     streams: &[OwnedFd; 3],
@@ -84,12 +86,16 @@ fn become_program(
             return Errno::last();
         }
     }
+    if let Some(directory) = program.directory {
+        // SAFETY: a live C string, which the call reads.
+        unsafe { libc::chdir(directory.as_ptr()) };
+    }
     // Ours are close-on-exec, but the caller of `rt` may have left some of its own open.
     let _ = descriptor::close_from(3, Close::OnExec);
     process::reset_signals();
     // SAFETY: the path is a C string, both arrays are of C strings and end with a null
     // pointer, and all of it lives in the copied memory of the parent.
-    unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+    unsafe { libc::execve(program.path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
     Errno::last()
 }
 
