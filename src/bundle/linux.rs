@@ -3,10 +3,10 @@
 //! Runs in: parent.
 
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::lenient::{List, Map};
 use super::resources::Resources;
+use crate::seccomp::Profile;
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -20,7 +20,7 @@ pub struct Linux {
     pub cgroups_path: Option<String>,
     pub resources: Option<Resources>,
     pub sysctl: Map<String>,
-    pub seccomp: Option<Value>,
+    pub seccomp: Option<Profile>,
     pub rootfs_propagation: Option<String>,
     pub masked_paths: List<String>,
     pub readonly_paths: List<String>,

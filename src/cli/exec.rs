@@ -177,7 +177,8 @@ impl Exec {
         let descriptors = passed::descriptors(self.preserve_fds)?;
         let console_socket = passed::absolute(self.console_socket.as_deref())?;
         let mut container = global.root()?.open(id)?;
-        refuse_unless_alive(container.status()?)?;
+        let status = container.status()?;
+        refuse_unless_alive(status)?;
         let pidfd = container
             .pidfd()?
             .ok_or_else(|| wrong_state("cannot exec in a stopped container"))?;
@@ -209,6 +210,8 @@ impl Exec {
             cgroup: cgroup.as_ref(),
             cgroup_mount: record.cgroup.as_ref().map(|cgroup| cgroup.mount.as_path()),
             rootless: record.rootless,
+            record,
+            status,
         };
         let mut entered = enter::enter(&entry, &process, descriptors, &signals)?;
         if let (Some(path), Some(master)) = (

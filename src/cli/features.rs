@@ -11,6 +11,7 @@ use super::{Global, Verb, print, version};
 use crate::bundle::mount_options::{Meaning, WORDS};
 use crate::error::{Error, Result};
 use crate::plan::namespaces::Kind;
+use crate::seccomp::{Action, Arch, Flag, Operator};
 
 #[derive(Args, Debug)]
 pub struct Features {}
@@ -57,12 +58,33 @@ fn linux() -> Value {
         "cgroup": {
             "v1": false, "v2": true, "systemd": false, "systemdUser": false, "rdma": false,
         },
-        "seccomp": { "enabled": false },
+        "seccomp": seccomp(),
         "apparmor": { "enabled": true },
         "selinux": { "enabled": true },
         "intelRdt": { "enabled": false },
         "mountExtensions": { "idmap": { "enabled": false } },
         "netDevices": { "enabled": false },
+    })
+}
+
+fn seccomp() -> Value {
+    let known: Vec<&str> = Flag::ALL.iter().map(|flag| flag.name()).collect();
+    let supported = Flag::ALL.iter().filter(|flag| flag.is_supported());
+    let supported: Vec<&str> = supported.map(|flag| flag.name()).collect();
+    let mut actions: Vec<&str> = Action::ALL.iter().map(|action| action.name()).collect();
+    let mut operators: Vec<&str> = Operator::ALL.iter().map(|op| op.name()).collect();
+    let with_table = Arch::ALL.iter().filter(|arch| arch.has_table());
+    let mut arches: Vec<&str> = with_table.map(|arch| arch.name()).collect();
+    for list in [&mut actions, &mut operators, &mut arches] {
+        list.sort_unstable();
+    }
+    json!({
+        "enabled": true,
+        "actions": actions,
+        "operators": operators,
+        "archs": arches,
+        "knownFlags": known,
+        "supportedFlags": supported,
     })
 }
 
@@ -90,6 +112,13 @@ mod tests {
         assert!(has("/mountOptions", "rro"));
         assert!(has("/hooks", "poststop"));
         assert!(has("/linux/namespaces", "time"));
+        assert!(has("/linux/seccomp/actions", "SCMP_ACT_NOTIFY"));
+        assert!(has("/linux/seccomp/archs", "SCMP_ARCH_X32"));
+        assert!(!has("/linux/seccomp/archs", "SCMP_ARCH_S390"));
+        assert!(has(
+            "/linux/seccomp/supportedFlags",
+            "SECCOMP_FILTER_FLAG_SPEC_ALLOW"
+        ));
         assert!(has("/linux/capabilities", "CAP_SYS_ADMIN"));
         assert_eq!(
             features.pointer("/linux/mountExtensions/idmap/enabled"),

@@ -55,6 +55,7 @@ pub fn for_exec(
     process.groups = process::groups(&given, bundle, inside.setgroups_denied)?;
     process.personality = personality::plan(&bundle.config, &mut warnings);
     process.memory_policy = scheduling::memory_policy(&bundle.config);
+    process.seccomp = super::seccomp::plan(bundle)?;
     process.check_ids(&inside.uid_map, &inside.gid_map)?;
     if bundle.config.linux().has_namespace(Kind::User.name()) {
         process.uid_ranges.clone_from(&inside.uid_map);

@@ -26,6 +26,7 @@ mod personality;
 pub mod process;
 pub mod rootfs;
 mod scheduling;
+mod seccomp;
 mod sysctl;
 
 use std::collections::BTreeMap;
@@ -57,7 +58,7 @@ pub struct Plan {
     /// sethostname(2) and setdomainname(2) in the container's UTS namespace.
     pub hostname: Option<CString>,
     pub domainname: Option<CString>,
-    /// intelRdt, netDevices, memoryPolicy and seccomp join here with their issues.
+    /// intelRdt, netDevices and memoryPolicy join here with their issues.
     pub descriptors: Descriptors,
     /// Whether the caller lacks rights over the host: then what it may not do (a negative oom
     /// score, a device program) is left out where runc leaves it out.
@@ -105,9 +106,6 @@ fn refuse_what_is_not_there_yet(config: &Config) -> Result<()> {
     let linux = config.linux();
     let label = |given: &Option<String>| given.as_deref().is_some_and(|label| !label.is_empty());
     let mut asked = Vec::new();
-    if linux.seccomp.is_some() {
-        asked.push("seccomp");
-    }
     if !linux.net_devices.is_empty() {
         asked.push("netDevices");
     }

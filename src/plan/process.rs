@@ -8,6 +8,7 @@ use super::{Descriptors, c_string, capabilities, personality, scheduling};
 use crate::bundle::{Bundle, config};
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::seccomp::Filter;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Process {
@@ -44,6 +45,8 @@ pub struct Process {
     pub personality: Option<u64>,
     /// set_mempolicy(2): mode with flags, nodes.
     pub memory_policy: Option<MemoryPolicy>,
+    /// linux.seccomp: every process of the container gets the same.
+    pub seccomp: Option<Filter>,
     /// The maps that ids of this process have to be in, for messages; empty without a new
     /// user namespace.
     pub uid_ranges: Vec<IdRange>,
@@ -116,6 +119,7 @@ impl Process {
         process.groups = groups(given, bundle, setgroups_denied)?;
         process.personality = personality::plan(&bundle.config, warnings);
         process.memory_policy = scheduling::memory_policy(&bundle.config);
+        process.seccomp = super::seccomp::plan(bundle)?;
         if let Some((uids, gids)) = namespaces.ids_inside(host) {
             process.check_ids(uids, gids)?;
         }
@@ -169,6 +173,7 @@ impl Process {
             keyring: None,
             personality: None,
             memory_policy: None,
+            seccomp: None,
             uid_ranges: Vec::new(),
         })
     }

@@ -21,6 +21,7 @@ use crate::plan::Descriptors;
 use crate::plan::namespaces::Kind;
 use crate::plan::process::Process;
 use crate::security::{self, KeyringEntry, limits};
+use crate::state::{Record, Status};
 use crate::sys::process::{self as kernel, Cloned, OwnedProcess};
 use crate::sys::{check, schedule};
 use crate::terminal;
@@ -28,9 +29,10 @@ use crate::terminal;
 use super::foreground::{self, Signals};
 use super::gate::{Conclusion, Outcome};
 use super::init::{become_root, end};
+use super::notify;
 use super::payload::{self, Program};
 use super::procfs::Procfs;
-use super::spawn::{self, Spawned};
+use super::spawn;
 use super::wire::{Frame, Request, Wire};
 
 /// The container that is to be entered.
@@ -43,6 +45,9 @@ pub struct Container<'a> {
     /// Where that one's file system is mounted.
     pub cgroup_mount: Option<&'a Path>,
     pub rootless: bool,
+    /// What a seccomp agent is told of it.
+    pub record: &'a Record,
+    pub status: Status,
 }
 
 /// A process that is ready to become the payload. Dropped, it is killed.
@@ -91,14 +96,14 @@ pub fn enter(
         }
         Cloned::Parent(bridge) => {
             drop(theirs);
-            let Spawned { process, wire } = spawn::across(ours, bridge)?;
+            let spawned = spawn::across(ours, bridge)?;
             let mut entered = Entered {
-                process,
+                process: spawned.process,
                 console: None,
-                wire,
+                wire: spawned.wire,
                 outcome,
             };
-            entered.serve(signals)?;
+            entered.serve(container, process, signals)?;
             Ok(entered)
         }
     }
@@ -163,7 +168,7 @@ impl Entry<'_> {
         }
         let error = payload::set_final_affinity(self.process)
             .err()
-            .unwrap_or_else(|| payload::execute(&program, outcome));
+            .unwrap_or_else(|| payload::execute(&program, self.process.seccomp.as_ref(), outcome));
         end(&self.wire, error)
     }
 
@@ -265,7 +270,9 @@ impl Entry<'_> {
             }
             None => payload::adapt_streams(self.process)?,
         }
-        payload::prepare(self.process, self.descriptors, procfs)
+        let program = payload::prepare(self.process, self.descriptors, procfs)?;
+        notify::load_if_asked(&self.wire, self.process.seccomp.as_ref())?;
+        Ok(program)
     }
 }
 
@@ -275,7 +282,12 @@ fn change_root(root: &OwnedFd) -> Result<()> {
 }
 
 impl Entered {
-    fn serve(&mut self, signals: &Signals) -> Result<()> {
+    fn serve(
+        &mut self,
+        container: &Container<'_>,
+        process: &Process,
+        signals: &Signals,
+    ) -> Result<()> {
         loop {
             signals.wait_for(self.wire.as_fd())?;
             match self.wire.receive()? {
@@ -283,6 +295,11 @@ impl Entered {
                 Some((Frame::Failed(error), _)) => return Err(error),
                 Some((Frame::Request(Request::Console), Some(master))) => {
                     self.console = Some(master);
+                    self.wire.answer(None)?;
+                }
+                Some((Frame::Request(Request::NotifyFd), Some(fd))) => {
+                    let (record, status) = (container.record, container.status);
+                    notify::hand_over(process, fd.as_fd(), self.process.pid(), record, status)?;
                     self.wire.answer(None)?;
                 }
                 Some((Frame::Request(Request::Ready), _)) => return Ok(()),

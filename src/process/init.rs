@@ -24,6 +24,7 @@ use crate::{hooks, terminal};
 use super::gate::{Gate, Outcome};
 use super::join::{self, Pending};
 use super::kernel as values;
+use super::notify;
 use super::payload::{self, Program};
 use super::procfs::Procfs;
 use super::spawn::Birth;
@@ -78,7 +79,7 @@ pub fn run(init: &Init<'_>, birth: Birth) -> Infallible {
         Status::Created,
         hooks::Start::Here,
     ) {
-        Ok(()) => payload::execute(&program, init.outcome),
+        Ok(()) => payload::execute(&program, init.plan.process.seccomp.as_ref(), init.outcome),
         Err(error) => error,
     };
     end(&starter, error)
@@ -155,7 +156,9 @@ impl Init<'_> {
             Some(slave) => terminal::make_controlling(slave)?,
             None => payload::adapt_streams(&plan.process)?,
         }
-        payload::prepare(&plan.process, plan.descriptors, procfs)
+        let program = payload::prepare(&plan.process, plan.descriptors, procfs)?;
+        notify::load_if_asked(wire, plan.process.seccomp.as_ref())?;
+        Ok(program)
     }
 
     fn make_console(

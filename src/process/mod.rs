@@ -11,7 +11,8 @@
 //! | `foreground`  | `rt run` and `rt exec` once the payload runs: signals, tty, status  |
 //!
 //! and one file for each thing between them: `wire` (parent and init), `gate` (`rt start` and
-//! init), `spawn`, `join`, `idmap`, `shield`, `payload` (the end that init and enter share).
+//! init), `spawn`, `join`, `idmap`, `shield`, `notify` (the seccomp listener), `payload` (the
+//! end that init and enter share).
 //!
 //! ```text
 //!    parent                             init
@@ -21,6 +22,7 @@
 //!      | <------------------- MountFd(i) -- |  a source that only the parent can reach
 //!      | <------------------- RunHooks ---- |  prestart, createRuntime
 //!      | <------------------- Console ----- |  with the pty's master
+//!      | <------------------- NotifyFd ---- |  the seccomp listener, from init's messenger
 //!      | <------------------- Ready ------- |  parent writes the state; create returns
 //!      |                                    |
 //!      |       `rt start` --- gate -------> |  (or the parent itself, in `rt run`)
@@ -40,6 +42,7 @@ pub mod idmap;
 pub mod init;
 pub mod join;
 pub mod kernel;
+pub mod notify;
 pub mod parent;
 pub mod payload;
 pub mod procfs;

@@ -29,7 +29,7 @@ use super::gate::{Conclusion, Gate, Outcome};
 use super::init::{self, Init};
 use super::spawn::{self, Spawned};
 use super::wire::{Frame, Order, Request, Wire};
-use super::{idmap, payload};
+use super::{idmap, notify, payload};
 
 /// Who lets the payload go once all is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -219,7 +219,17 @@ impl Child {
                     None => self.console = Some(master),
                 }
             }
-            Request::NotifyFd => return Err(Error::system("no seccomp listener was planned")),
+            Request::NotifyFd => {
+                let fd = fd.ok_or_else(|| Error::system("init sent no seccomp listener"))?;
+                let status = Status::Creating;
+                notify::hand_over(
+                    &plan.process,
+                    fd.as_fd(),
+                    self.process.pid(),
+                    &self.record,
+                    status,
+                )?;
+            }
             Request::Ready => {
                 self.record.phase = Phase::Created;
                 slot.save(&self.record)?;

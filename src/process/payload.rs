@@ -18,12 +18,14 @@ use nix::unistd::AccessFlags;
 use crate::error::{Context, Error, Kind, Result, strerror};
 use crate::plan::Descriptors;
 use crate::plan::process::Process;
+use crate::seccomp::Filter;
 use crate::security;
 use crate::sys::process as kernel;
-use crate::sys::{check, descriptor, schedule};
+use crate::sys::{check, descriptor, schedule, seccomp};
 use crate::terminal;
 
 use super::gate::Outcome;
+use super::notify;
 use super::procfs::Procfs;
 
 /// What execve(2) is going to be given.
@@ -71,13 +73,21 @@ pub fn prepare(process: &Process, descriptors: Descriptors, procfs: &Procfs) -> 
 }
 
 /// Becomes the payload. Returns only why it could not.
-pub fn execute(program: &Program, outcome: &Outcome) -> Error {
+///
+/// `filter` is loaded as the last thing before execve, so that it governs none of rt's own
+/// calls but that one; a filter with a listener is loaded already ([`notify::load_if_asked`]).
+pub fn execute(program: &Program, filter: Option<&Filter>, outcome: &Outcome) -> Error {
     kernel::reset_signals();
     if let Err(error) = descriptor::close_from(
         program.descriptors.first_closed(),
         descriptor::Close::OnExec,
     ) {
         return error;
+    }
+    if let Some(filter) = filter.filter(|filter| filter.listener.is_none())
+        && let Err(error) = seccomp::load(&filter.program, filter.flags)
+    {
+        return notify::explain(error);
     }
     outcome.at_execve();
     let errno = kernel::execve(&program.path, &program.args, &program.env);

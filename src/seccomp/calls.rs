@@ -61,12 +61,12 @@ impl<'p> Calls<'p> {
     fn add(&mut self, n: usize, rule: &'p Rule) -> Result<()> {
         let value = rule.action.return_value(rule.errno).map_err(|e| {
             e.with_pointer(format!("{POINTER}/syscalls/{n}/errnoRet"))
-                .within(format!("seccomp: syscalls[{n}]"))
+                .within(format!("linux.seccomp.syscalls[{n}].errnoRet"))
         })?;
         for (m, condition) in rule.args.iter().enumerate() {
             if condition.index > LARGEST_INDEX {
                 let e = Error::invalid(format!(
-                    "seccomp: syscalls[{n}].args[{m}]: no argument has the index {}: the largest is {LARGEST_INDEX}",
+                    "linux.seccomp.syscalls[{n}].args[{m}].index: no argument has the index {}: the largest is {LARGEST_INDEX}",
                     condition.index
                 ));
                 return Err(e.with_pointer(format!("{POINTER}/syscalls/{n}/args/{m}/index")));

@@ -32,6 +32,9 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
+use std::path::PathBuf;
+
 use seccompiler::BpfProgram;
 
 pub use arch::Arch;
@@ -47,7 +50,7 @@ use graph::{Graph, Id};
 const POINTER: &str = "/linux/seccomp";
 
 /// A profile made ready for the kernel.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Filter {
     pub program: BpfProgram,
     /// `SECCOMP_FILTER_FLAG_*` for seccomp(2).
@@ -56,10 +59,24 @@ pub struct Filter {
     pub listener: Option<Listener>,
 }
 
+/// The program by its length: nobody reads hundreds of instructions in a plan.
+impl fmt::Debug for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Filter")
+            .field(
+                "program",
+                &format_args!("{} instructions", self.program.len()),
+            )
+            .field("flags", &format_args!("{:#x}", self.flags))
+            .field("listener", &self.listener)
+            .finish()
+    }
+}
+
 /// The agent's socket and what it is told, config-linux.md#seccomp.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listener {
-    pub path: Option<String>,
+    pub path: PathBuf,
     pub metadata: Option<String>,
 }
 
@@ -83,7 +100,7 @@ pub fn compile(profile: &Profile, native: Arch) -> Result<(Filter, Skipped)> {
         .default_action
         .return_value(profile.default_errno)
         .map_err(|e| e.with_pointer(format!("{POINTER}/defaultErrnoRet")))
-        .context(|| "seccomp: defaultErrnoRet")?;
+        .context(|| "linux.seccomp.defaultErrnoRet")?;
     let flags = flags(profile)?;
     let calls = Calls::read(profile, default)?;
     let mut compiler = Compiler {
@@ -94,11 +111,9 @@ pub fn compile(profile: &Profile, native: Arch) -> Result<(Filter, Skipped)> {
         skipped: Skipped::default(),
     };
     let root = compiler.architectures(profile, native);
-    let program = assemble::assemble(compiler.graph.nodes(), root).at(POINTER, || "seccomp")?;
-    let listener = profile.notifies().then(|| Listener {
-        path: profile.listener_path.clone(),
-        metadata: profile.listener_metadata.clone(),
-    });
+    let program =
+        assemble::assemble(compiler.graph.nodes(), root).at(POINTER, || "linux.seccomp")?;
+    let listener = profile.listener()?;
     let mut skipped = compiler.skipped;
     skipped.names = compiler.calls.never_met();
     Ok((
@@ -117,6 +132,52 @@ impl Profile {
         self.default_action == Action::Notify
             || self.rules.iter().any(|rule| rule.action == Action::Notify)
     }
+
+    /// Who is asked, where anybody is.
+    fn listener(&self) -> Result<Option<Listener>> {
+        let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let metadata = given(&self.listener_metadata);
+        let refuse = |message, field| {
+            let e = Error::invalid(format!("linux.seccomp.{field}: {message}"));
+            Err(e.with_pointer(format!("{POINTER}/{field}")))
+        };
+        match given(&self.listener_path) {
+            Some(path) if self.notifies() => Ok(Some(Listener {
+                path: path.into(),
+                metadata,
+            })),
+            None if self.notifies() => refuse(
+                "SCMP_ACT_NOTIFY needs the path of an agent's socket",
+                "listenerPath",
+            ),
+            None if metadata.is_some() => {
+                refuse("has no listenerPath beside it", "listenerMetadata")
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Flag {
+    /// `SECCOMP_FILTER_FLAG_*`, linux/seccomp.h.
+    fn bit(self) -> u32 {
+        let bit = match self {
+            Flag::Tsync => libc::SECCOMP_FILTER_FLAG_TSYNC,
+            Flag::Log => libc::SECCOMP_FILTER_FLAG_LOG,
+            Flag::SpecAllow => libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW,
+            Flag::WaitKillableRecv => libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
+        };
+        bit as u32
+    }
+
+    /// Whether the running kernel knows it: `WAIT_KILLABLE_RECV` is of Linux 5.19.
+    pub fn is_supported(self) -> bool {
+        let needs = match self {
+            Flag::WaitKillableRecv => libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u32,
+            _ => 0,
+        };
+        crate::sys::seccomp::knows_flag(self.bit() | needs)
+    }
 }
 
 /// The flags of seccomp(2). Without a list in config.json `SPEC_ALLOW` is set, as runc and
@@ -125,26 +186,19 @@ fn flags(profile: &Profile) -> Result<u32> {
     let mut bits = 0;
     let given = profile.flags.as_deref().unwrap_or(&[Flag::SpecAllow]);
     for (n, flag) in given.iter().enumerate() {
-        bits |= match flag {
-            Flag::Tsync => libc::SECCOMP_FILTER_FLAG_TSYNC as u32,
-            Flag::Log => libc::SECCOMP_FILTER_FLAG_LOG as u32,
-            Flag::SpecAllow => libc::SECCOMP_FILTER_FLAG_SPEC_ALLOW as u32,
-            Flag::WaitKillableRecv if profile.notifies() => {
-                libc::SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV as u32
-            }
-            Flag::WaitKillableRecv => {
-                let e = Error::invalid(format!(
-                    "seccomp: {} needs a rule with {}",
-                    flag.name(),
-                    Action::Notify.name()
-                ));
-                return Err(e.with_pointer(format!("{POINTER}/flags/{n}")));
-            }
-        };
+        if *flag == Flag::WaitKillableRecv && !profile.notifies() {
+            let e = Error::invalid(format!(
+                "linux.seccomp.flags[{n}]: {} needs a rule with {}",
+                flag.name(),
+                Action::Notify.name()
+            ));
+            return Err(e.with_pointer(format!("{POINTER}/flags/{n}")));
+        }
+        bits |= flag.bit();
     }
     if profile.notifies() {
         bits |= libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u32;
-        if bits & libc::SECCOMP_FILTER_FLAG_TSYNC as u32 != 0 {
+        if bits & Flag::Tsync.bit() != 0 {
             // The two together only in this form, Linux 5.7.
             bits |= libc::SECCOMP_FILTER_FLAG_TSYNC_ESRCH as u32;
         }

@@ -53,6 +53,13 @@ pub fn walk(arch: Arch, mut visit: impl FnMut(u32, &'static str)) -> bool {
     true
 }
 
+impl Arch {
+    /// Whether its system calls are known here.
+    pub fn has_table(self) -> bool {
+        walk(self, |_, _| {})
+    }
+}
+
 /// What the kernel calls a number, where the crate errs.
 fn corrected(arch: Arch, number: i32, name: Option<&'static str>) -> Option<&'static str> {
     match (arch, number, name) {

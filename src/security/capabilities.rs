@@ -6,7 +6,10 @@
 //! 2. PR_SET_KEEPCAPS, or the change of user would empty the permitted set;
 //! 3. groups, gid, uid: setgroups(2) needs CAP_SETGID, and leaving user 0 clears the
 //!    effective set;
-//! 4. effective, permitted and inheritable in one capset(2);
+//! 4. effective, permitted and inheritable in one capset(2); CAP_SYS_ADMIN stays where a
+//!    seccomp program is still to be loaded without no_new_privs, which is done as late as
+//!    possible. The payload never has it from here: execve(2) makes the permitted set anew,
+//!    from the bounding, the inheritable and the ambient set;
 //! 5. the ambient set, which can only hold what is permitted and inheritable by then.
 //!
 //! CVE-2022-29162, CVE-2022-27650: the inheritable set is what config.json says and nothing
@@ -22,6 +25,7 @@ use nix::errno::Errno;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
 use crate::error::{Context, Error, Result};
+use crate::host::CAP_SYS_ADMIN;
 use crate::log;
 use crate::plan::namespaces::maps_inside;
 use crate::plan::process::{Capabilities, Process};
@@ -41,7 +45,12 @@ pub fn set_ids_and_capabilities(process: &Process) -> Result<()> {
         capability::keep_permitted_over_setuid()?;
     }
     set_ids(process)?;
-    apply(&process.capabilities).at("/process/capabilities", || "process.capabilities")
+    let held = if process.seccomp.is_some() && !process.no_new_privileges {
+        1 << CAP_SYS_ADMIN
+    } else {
+        0
+    };
+    apply(&process.capabilities, held).at("/process/capabilities", || "process.capabilities")
 }
 
 /// Takes every capability that `wanted.bounding` lacks from the bounding set, up to the last
@@ -67,16 +76,18 @@ pub fn drop_bounding(wanted: &Capabilities) -> Result<()> {
 }
 
 /// Sets the effective, permitted, inheritable and ambient sets to `wanted`, as far as the
-/// kernel grants it. Needs no capability: rights are only given up.
-pub fn apply(wanted: &Capabilities) -> Result<()> {
+/// kernel grants it, and keeps those of `held` that are there. Needs no capability: rights
+/// are only given up.
+pub fn apply(wanted: &Capabilities, held: u64) -> Result<()> {
     let have = capability::get()?;
+    let held = held & have.permitted;
     let grant = grantable(wanted, have);
     warn_of("permitted", wanted.permitted & !grant.permitted);
     warn_of("effective", wanted.effective & !grant.effective);
     warn_of("inheritable", wanted.inheritable & !grant.inheritable);
     capability::set(Sets {
-        effective: grant.effective,
-        permitted: grant.permitted,
+        effective: grant.effective | held,
+        permitted: grant.permitted | held,
         inheritable: grant.inheritable,
     })?;
     warn_of("ambient", wanted.ambient & !grant.ambient);

@@ -60,6 +60,7 @@ fn process(uid: u32, capabilities: Capabilities) -> Process {
         keyring: None,
         personality: None,
         memory_policy: None,
+        seccomp: None,
         uid_ranges: Vec::new(),
     }
 }
@@ -191,7 +192,7 @@ fn what_cannot_be_granted_does_not_end_the_start() {
         inheritable: !0,
         ambient: !0,
     };
-    capabilities::apply(&all).unwrap();
+    capabilities::apply(&all, 0).unwrap();
     let now = status();
     assert_eq!(sets(&now), [CHOWN; 5]);
 }

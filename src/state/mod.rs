@@ -27,7 +27,7 @@ mod tests;
 pub use container::{Container, Status};
 pub use identity::Identity;
 pub use record::{CgroupRecord, Manager, Phase, Record};
-pub use report::Report;
+pub use report::{OCI_VERSION, Report};
 pub use root::{Root, Slot, default_root};
 
 use crate::error::{Error, Result};

@@ -1,9 +1,10 @@
-//! Loading a seccomp program.
+//! Loading a seccomp program, with or without a listener: seccomp(2).
 
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 
 use seccompiler::sock_filter;
 
+use super::memory::SharedWord;
 use crate::error::{Error, Result};
 
 const _: () = assert!(size_of::<sock_filter>() == 8);
@@ -18,21 +19,80 @@ struct Program {
 const _: () = assert!(size_of::<Program>() == 2 * size_of::<usize>());
 
 /// Puts `program` over every later system call of this thread and its descendants; no way
-/// back. With `SECCOMP_FILTER_FLAG_NEW_LISTENER` among `flags` the answer is the descriptor
-/// on which an agent is asked, close-on-exec.
+/// back.
 ///
 /// no_new_privs is left as it is: without it the caller needs CAP_SYS_ADMIN in its user
-/// namespace, else EACCES (seccomp(2), Linux 3.17; the listener 5.0).
-pub fn load(program: &[sock_filter], flags: u32) -> Result<Option<OwnedFd>> {
-    let listener = load_raw(program, flags)
-        .map_err(|errno| Error::syscall("seccomp", arguments(program, flags), errno))?;
-    // SAFETY: the kernel has just made this descriptor for us, and nobody else knows it.
-    Ok(listener.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }))
+/// namespace, else EACCES (seccomp(2), Linux 3.17).
+pub fn load(program: &[sock_filter], flags: u32) -> Result<()> {
+    load_raw(program, flags)
+        .map(drop)
+        .map_err(|errno| Error::syscall("seccomp", arguments(program, flags), errno))
 }
 
-/// [`load`] without a word about errors: nothing here allocates or calls the kernel again,
-/// since after a success every call may be forbidden.
-fn load_raw(program: &[sock_filter], flags: u32) -> std::result::Result<Option<RawFd>, i32> {
+/// [`load`] with `SECCOMP_FILTER_FLAG_NEW_LISTENER` (Linux 5.0), by which calls may be put to
+/// an agent from the very next one on. So the descriptor of the listener is announced without
+/// a call: its number goes into `word`, and a process that shares this one's table of
+/// descriptors takes it over from there with [`take_listener`]. This process is no longer its
+/// owner then. On failure the word gets [`NO_LISTENER`].
+pub fn load_with_listener(program: &[sock_filter], flags: u32, word: &SharedWord) -> Result<()> {
+    match load_raw(
+        program,
+        flags | libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u32,
+    ) {
+        Ok(listener) => {
+            word.store(listener + 1);
+            Ok(())
+        }
+        Err(errno) => {
+            word.store(NO_LISTENER);
+            Err(Error::syscall("seccomp", arguments(program, flags), errno))
+        }
+    }
+}
+
+/// What a word holds when there will be no listener.
+pub const NO_LISTENER: i32 = -1;
+
+/// What a word says about a listener.
+pub enum Announced {
+    NotYet,
+    Listener(OwnedFd),
+    None,
+}
+
+/// Takes over the listener that `word` announces, once. For a process that shares the table
+/// of descriptors with the one that loads the program.
+pub fn take_listener(word: &SharedWord) -> Announced {
+    match word.load() {
+        0 => Announced::NotYet,
+        number @ 1.. => {
+            word.store(NO_LISTENER);
+            // SAFETY: the loader has given the descriptor away with the word, whose number is
+            // gone with this store, so that nobody takes it twice.
+            Announced::Listener(unsafe { OwnedFd::from_raw_fd(number - 1) })
+        }
+        _ => Announced::None,
+    }
+}
+
+/// Whether the running kernel knows a flag of seccomp(2): a null program gives EFAULT then,
+/// and EINVAL for a flag that is unknown.
+pub fn knows_flag(flag: u32) -> bool {
+    // SAFETY: the kernel only finds that it cannot read a program at address 0.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::c_ulong::from(libc::SECCOMP_SET_MODE_FILTER),
+            libc::c_ulong::from(flag),
+            std::ptr::null::<Program>(),
+        )
+    };
+    answer < 0 && nix::errno::Errno::last() == nix::errno::Errno::EFAULT
+}
+
+/// The listener, 0 where none was asked for; or the errno. Allocates nothing and makes no
+/// other call, since after a success every call may be forbidden.
+fn load_raw(program: &[sock_filter], flags: u32) -> std::result::Result<RawFd, i32> {
     let Ok(length) = libc::c_ushort::try_from(program.len()) else {
         return Err(libc::EINVAL);
     };
@@ -51,10 +111,10 @@ fn load_raw(program: &[sock_filter], flags: u32) -> std::result::Result<Option<R
         )
     };
     if answer < 0 {
-        return Err(nix::errno::Errno::last_raw());
+        Err(nix::errno::Errno::last_raw())
+    } else {
+        Ok(answer as RawFd)
     }
-    let listens = flags & libc::SECCOMP_FILTER_FLAG_NEW_LISTENER as u32 != 0;
-    Ok(listens.then_some(answer as RawFd))
 }
 
 fn arguments(program: &[sock_filter], flags: u32) -> String {

@@ -81,7 +81,7 @@ pub fn profile(random: &mut Random, limits: &Limits) -> Profile {
         default_errno: errno(random, default_action),
         architectures,
         flags: None,
-        listener_path: None,
+        listener_path: Some("/run/agent".to_owned()),
         listener_metadata: None,
         rules: Vec::new(),
     };

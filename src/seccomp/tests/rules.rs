@@ -164,7 +164,7 @@ fn flags_are_the_kernels() {
     let (filter, _) = compiled(notify);
     assert_eq!(filter.flags, 0x28);
     let listener = filter.listener.unwrap();
-    assert_eq!(listener.path.as_deref(), Some("/run/agent"));
+    assert_eq!(listener.path.to_str(), Some("/run/agent"));
     assert_eq!(listener.metadata.as_deref(), Some("m"));
 }
 
