@@ -72,7 +72,7 @@ impl<'a> ConsoleSocket<'a> {
     }
 }
 
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "one descriptor of a message, as in sys")]
 fn adopt(fd: std::os::fd::RawFd) -> OwnedFd {
     // SAFETY: recvmsg has just installed this descriptor for us alone.
     unsafe { OwnedFd::from_raw_fd(fd) }
