@@ -199,6 +199,41 @@ pub fn clock_ns(clock: i32) -> io::Result<i64> {
     }
 }
 
+/// Tries to take the read-only flag off the mount that the descriptor lies on (mount_setattr(2), Linux 5.12).
+pub fn clear_read_only(fd: BorrowedFd<'_>) -> io::Result<()> {
+    #[repr(C)]
+    struct Attributes {
+        set: u64,
+        clear: u64,
+        propagation: u64,
+        userns_fd: u64,
+    }
+    const _: () = assert!(size_of::<Attributes>() == 32);
+    let attributes = Attributes {
+        set: 0,
+        clear: libc::MOUNT_ATTR_RDONLY,
+        propagation: 0,
+        userns_fd: 0,
+    };
+    // SAFETY: the path is an empty C string and the kernel reads the 32 bytes whose size is passed.
+    let done = unsafe {
+        let flags = libc::AT_EMPTY_PATH;
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            flags,
+            &raw const attributes,
+            32,
+        )
+    };
+    if done < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
 pub fn personality() -> i32 {
     // SAFETY: 0xffffffff asks for the present value and changes nothing.
     unsafe { libc::personality(0xffff_ffff) }

@@ -6,7 +6,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -35,6 +35,7 @@ pub struct Call<'a> {
     fds: Vec<(OwnedFd, i32)>,
     terminal: bool,
     through: Vec<OsString>,
+    program: PathBuf,
 }
 
 /// What a finished call left.
@@ -75,6 +76,7 @@ impl<'a> Call<'a> {
             fds: Vec::new(),
             terminal: false,
             through: Vec::new(),
+            program: case.runtime.clone(),
         }
     }
 
@@ -150,6 +152,12 @@ impl<'a> Call<'a> {
         self
     }
 
+    /// Another binary of the runtime.
+    pub fn program(mut self, program: &Path) -> Self {
+        self.program = program.to_owned();
+        self
+    }
+
     /// Runs it to its end.
     pub fn run(self) -> Verdict<Outcome> {
         self.start()?.wait()
@@ -159,7 +167,7 @@ impl<'a> Call<'a> {
     pub fn start(self) -> Verdict<Running<'a>> {
         let case = self.case;
         let mut line: Vec<OsString> = self.through;
-        line.push(case.runtime.clone().into());
+        line.push(self.program.into());
         line.extend(self.globals);
         line.extend(self.args);
         let text = line

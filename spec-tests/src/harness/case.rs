@@ -74,9 +74,12 @@ impl Case {
         self.dir.join("root")
     }
 
-    /// The runtime's binary on the host.
-    pub fn runtime_path(&self) -> &Path {
-        &self.runtime
+    /// A copy of the runtime's binary that a test may lose.
+    pub fn copy_of_runtime(&self) -> Verdict<PathBuf> {
+        let name = self.runtime.file_name().unwrap_or_default();
+        let copy = self.folder("bin")?.join(name);
+        fs::copy(&self.runtime, &copy).doing(copy.display())?;
+        Ok(copy)
     }
 
     /// A probe on the host, for hooks.

@@ -15,6 +15,7 @@ mod leftovers;
 mod report;
 mod schedule;
 mod suite;
+pub mod swapper;
 pub mod verdict;
 
 use std::path::PathBuf;

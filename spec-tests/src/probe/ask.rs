@@ -78,6 +78,15 @@ pub enum Ask {
     Clock(i32),
     /// Sleeps.
     SleepMs(u64),
+    /// For so long, writes to every program that other processes run; answers how often it worked.
+    HijackPrograms {
+        within_ms: u64,
+    },
+    /// For so long, reads a file of the host through the descriptors, root and cwd of other processes; answers its text.
+    ReachHostFile {
+        path: PathBuf,
+        within_ms: u64,
+    },
     /// Ends the probe without an answer.
     Exit(i32),
 }

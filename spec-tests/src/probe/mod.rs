@@ -11,6 +11,7 @@
 
 mod act;
 pub mod ask;
+mod attack;
 pub mod hook;
 mod look;
 
@@ -88,6 +89,12 @@ fn answer(ask: &Ask) -> Answer {
         Ask::WindowSize => look::window_size().map(Answer::Text),
         Ask::Clock(clock) => look::clock(*clock).map(Answer::Number),
         Ask::Loopback => act::loopback(),
+        Ask::HijackPrograms { within_ms } => {
+            Ok(Answer::Number(attack::hijack_programs(*within_ms)))
+        }
+        Ask::ReachHostFile { path, within_ms } => {
+            attack::reach_host_file(path, *within_ms).map(Answer::Text)
+        }
         other => act::act(other),
     };
     outcome.unwrap_or_else(|error| Answer::Error {

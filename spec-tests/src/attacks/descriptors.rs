@@ -1,0 +1,156 @@
+//! Reaching the host's tree through descriptors and directories that the runtime has open
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::harness::capability::{NAMES, have};
+use crate::harness::case::Case;
+use crate::harness::container::parse_line;
+use crate::harness::verdict::{Verdict, fail};
+use crate::probe::ask::{Answer, Ask};
+use crate::tests;
+
+tests! {
+    "CVE-2024-21626" Attack a_cwd_of_a_leaked_descriptor_is_not_on_the_host;
+    "CVE-2024-21626" Attack a_cwd_of_a_descriptor_that_the_caller_leaked_is_not_on_the_host;
+    "CVE-2024-21626" Attack an_exec_cwd_of_a_leaked_descriptor_is_not_on_the_host;
+    "CVE-2024-21626" Attack a_program_below_a_leaked_descriptor_is_not_run;
+    "CVE-2024-21626" Attack a_cwd_link_to_a_leaked_descriptor_is_not_on_the_host;
+    "CVE-2016-9962" Attack the_host_cannot_be_reached_through_an_exec_that_comes_in;
+}
+
+const SECRET: &str = "secret of the host";
+
+/// A file of the host, and ways to it from a working directory on the host.
+fn secret(case: &Case) -> Verdict<(PathBuf, Vec<Ask>)> {
+    let path = case.file("secret", SECRET)?;
+    let relative = path.to_string_lossy().trim_start_matches('/').to_owned();
+    let asks = vec![
+        Ask::Read(PathBuf::from(&relative)),
+        Ask::Read(PathBuf::from(format!("{}{relative}", "../".repeat(12)))),
+        Ask::Read(PathBuf::from("secret")),
+    ];
+    Ok((path, asks))
+}
+
+/// Fails when one of the answers on standard output is the secret.
+fn nothing_seen(stdout: &str, count: usize, how: &str) -> Verdict {
+    let Some(line) = stdout.lines().find(|line| line.starts_with('[')) else {
+        return Ok(());
+    };
+    let seen = parse_line(line, count)?
+        .iter()
+        .any(|answer| matches!(answer, Answer::Text(text) if text == SECRET));
+    if seen {
+        fail(format!("the payload read a file of the host by {how}"))
+    } else {
+        Ok(())
+    }
+}
+
+fn a_cwd_of_a_leaked_descriptor_is_not_on_the_host(case: &Case) -> Verdict {
+    let (_, asks) = secret(case)?;
+    for fd in 3..16 {
+        let mut bundle = case.bundle_named(&format!("bundle{fd}"))?;
+        let cwd = format!("/proc/self/fd/{fd}");
+        bundle.process()["cwd"] = json!(cwd);
+        bundle.answers(&asks)?;
+        let outcome = case.run_call(&bundle)?.run()?;
+        nothing_seen(&outcome.stdout, asks.len(), &cwd)?;
+    }
+    Ok(())
+}
+
+fn a_cwd_of_a_descriptor_that_the_caller_leaked_is_not_on_the_host(case: &Case) -> Verdict {
+    let (_, asks) = secret(case)?;
+    for fd in [3, 7, 11, 200] {
+        let mut bundle = case.bundle_named(&format!("bundle{fd}"))?;
+        let cwd = format!("/proc/self/fd/{fd}");
+        bundle.process()["cwd"] = json!(cwd);
+        bundle.answers(&asks)?;
+        let outcome = case.run_call(&bundle)?.fd(File::open("/")?, fd).run()?;
+        nothing_seen(&outcome.stdout, asks.len(), &cwd)?;
+    }
+    Ok(())
+}
+
+fn an_exec_cwd_of_a_leaked_descriptor_is_not_on_the_host(case: &Case) -> Verdict {
+    let (_, asks) = secret(case)?;
+    let mut bundle = case.bundle()?;
+    let container = case.started(&mut bundle)?;
+    let text = serde_json::to_string(&asks)?;
+    for fd in 3..16 {
+        let cwd = format!("/proc/self/fd/{fd}");
+        let call = case.runtime([
+            "exec",
+            "--cwd",
+            &cwd,
+            &container.id,
+            "/bin/probe",
+            "answer",
+            &text,
+        ]);
+        // The caller's own leak makes it as easy as it can be.
+        let outcome = call.fd(File::open("/")?, 7).run()?;
+        nothing_seen(&outcome.stdout, asks.len(), &cwd)?;
+    }
+    Ok(())
+}
+
+fn a_program_below_a_leaked_descriptor_is_not_run(case: &Case) -> Verdict {
+    let probe = case
+        .host_probe()
+        .to_string_lossy()
+        .trim_start_matches('/')
+        .to_owned();
+    for fd in 3..12 {
+        let mut bundle = case.bundle_named(&format!("bundle{fd}"))?;
+        let program = format!("/proc/self/fd/{fd}/{probe}");
+        bundle.args(&[&program, "exit", "77"]);
+        let outcome = case.run_call(&bundle)?.fd(File::open("/")?, fd).run()?;
+        if outcome.status == 77 {
+            return fail(format!("a program of the host ran inside: {program}"));
+        }
+    }
+    Ok(())
+}
+
+fn a_cwd_link_to_a_leaked_descriptor_is_not_on_the_host(case: &Case) -> Verdict {
+    let (_, asks) = secret(case)?;
+    for fd in 3..10 {
+        let mut bundle = case.bundle_named(&format!("bundle{fd}"))?;
+        bundle.symlink(format!("/proc/self/fd/{fd}"), "/work")?;
+        bundle.process()["cwd"] = json!("/work");
+        bundle.answers(&asks)?;
+        let outcome = case.run_call(&bundle)?.fd(File::open("/")?, fd).run()?;
+        nothing_seen(&outcome.stdout, asks.len(), "a link in the root")?;
+    }
+    Ok(())
+}
+
+fn the_host_cannot_be_reached_through_an_exec_that_comes_in(case: &Case) -> Verdict {
+    let (path, _) = secret(case)?;
+    let mut bundle = case.bundle()?;
+    // The same capabilities as the runtime's process that comes in: only its being undumpable protects it.
+    let names: Vec<&str> = NAMES
+        .iter()
+        .copied()
+        .filter(|name| have(name) && *name != "CAP_SYS_PTRACE")
+        .collect();
+    bundle.capabilities(&names);
+    let mut container = case.started(&mut bundle)?;
+    container.tell(&[Ask::ReachHostFile {
+        path,
+        within_ms: 2500,
+    }])?;
+    for _ in 0..20 {
+        case.runtime(["exec", &container.id, "/bin/probe", "exit", "0"])
+            .run()?;
+    }
+    match &parse_line(&container.line()?, 1)?[0] {
+        Answer::Text(text) => fail(format!("the payload read {text:?} of the host")),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,131 @@
+//! Users, capabilities and mappings that come out other than written
+
+use serde_json::json;
+
+use crate::harness::case::Case;
+use crate::harness::verdict::{Verdict, equal, fail, holds};
+use crate::probe::ask::Ask;
+use crate::tests;
+
+tests! {
+    "CVE-2022-29162, CVE-2022-27650" Attack exec_with_a_capability_sets_no_inheritable_one;
+    "CVE-2022-29162, CVE-2022-27650" Attack exec_with_a_capability_sets_no_ambient_one;
+    "CVE-2026-30892" Attack exec_as_a_number_alone_is_that_user;
+    "CVE-2026-30892" Attack exec_as_something_that_is_no_number_is_an_error;
+    "CVE-2016-3697" Attack digits_are_an_id_even_if_passwd_has_such_a_name;
+    "CVE-2021-43784" Attack a_mapping_that_is_too_long_is_refused;
+    "" Attack a_pipe_as_passwd_does_not_hang_the_runtime;
+}
+
+fn exec_with_a_capability_sets_no_inheritable_one(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    let container = case.started(&mut bundle)?;
+    equal(
+        "CapInh",
+        container
+            .exec_process(&["--cap", "CAP_CHOWN"])?
+            .bits("CapInh"),
+        Some(0),
+    )
+}
+
+fn exec_with_a_capability_sets_no_ambient_one(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    let container = case.started(&mut bundle)?;
+    equal(
+        "CapAmb",
+        container
+            .exec_process(&["--cap", "CAP_CHOWN"])?
+            .bits("CapAmb"),
+        Some(0),
+    )
+}
+
+fn exec_as_a_number_alone_is_that_user(case: &Case) -> Verdict {
+    case.need_root()?;
+    let mut bundle = case.bundle()?;
+    let container = case.started(&mut bundle)?;
+    for (text, uid) in [("1", 1), ("1000", 1000), ("65534", 65534)] {
+        equal(
+            &format!("uid for {text}"),
+            container.exec_process(&["--user", text])?.uid,
+            uid,
+        )?;
+    }
+    Ok(())
+}
+
+fn exec_as_something_that_is_no_number_is_an_error(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    let container = case.started(&mut bundle)?;
+    for text in [
+        "1x",
+        "x",
+        "1:y",
+        "-1",
+        "0x10",
+        "4294967296",
+        "1:2:3",
+        ":5",
+        "1000 ",
+    ] {
+        let outcome = case
+            .runtime([
+                "exec",
+                "--user",
+                text,
+                &container.id,
+                "/bin/probe",
+                "exit",
+                "0",
+            ])
+            .run()?;
+        if outcome.status == 0 {
+            return fail(format!("it ran as {text:?}"));
+        }
+    }
+    Ok(())
+}
+
+fn digits_are_an_id_even_if_passwd_has_such_a_name(case: &Case) -> Verdict {
+    case.need_root()?;
+    let mut bundle = case.bundle()?;
+    bundle.file("/etc/passwd", "1000:x:0:0:root:/root:/bin/sh\n")?;
+    bundle.file("/etc/group", "1001:x:0:\n")?;
+    let container = case.started(&mut bundle)?;
+    let process = container.exec_process(&["--user", "1000:1001"])?;
+    equal("uid and gid", (process.uid, process.gid), (1000, 1001))
+}
+
+fn a_mapping_that_is_too_long_is_refused(case: &Case) -> Verdict {
+    case.need_root()?;
+    let mut bundle = case.bundle()?;
+    bundle.namespace("user");
+    // More than the kernel takes, and longer than any 16 bit length.
+    let rows: Vec<_> = (0..6000)
+        .map(|number| json!({"containerID": number, "hostID": 200_000 + number, "size": 1}))
+        .collect();
+    bundle.linux()["uidMappings"] = json!(rows);
+    bundle.linux()["gidMappings"] = json!(rows);
+    case.create_refused(&bundle).map(drop)
+}
+
+fn a_pipe_as_passwd_does_not_hang_the_runtime(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    for name in ["/etc/passwd", "/etc/group"] {
+        nix::unistd::mkfifo(
+            &bundle.inside(name),
+            nix::sys::stat::Mode::from_bits_truncate(0o644),
+        )?;
+    }
+    bundle.answers(&[Ask::Process])?;
+    // timeout(1) says 124 when it had to end the runtime.
+    let outcome = case
+        .run_call(&bundle)?
+        .through(["timeout", "--signal=KILL", "3"])
+        .run()?;
+    holds(
+        ![124, 137].contains(&outcome.status),
+        format!("the runtime waits for a writer: {}", outcome.told()),
+    )
+}
