@@ -43,7 +43,7 @@ pub fn mount(request: &Request<'_>, fs: &FileSystem, context: &Context<'_>) -> R
     };
     match bound {
         Err(e) if context.in_user_namespace && (e.is(Errno::ENOENT) || e == refused) => {
-            masks::cover_directory(target.as_fd())
+            masks::cover_directory(target.as_fd(), || request.reopen())
         }
         result => result,
     }

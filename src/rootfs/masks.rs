@@ -46,8 +46,13 @@ impl Sources {
         })
     }
 
-    fn cover_file(&mut self, root: &Root, target: BorrowedFd<'_>) -> Result<()> {
-        let reopen = || sys::file::duplicate(target);
+    fn cover_file(
+        &mut self,
+        root: &Root,
+        path: &ContainerPath,
+        target: BorrowedFd<'_>,
+    ) -> Result<()> {
+        let reopen = || root.open(path);
         if let Some(null) = &self.attached_null {
             let tree = Tree::copy(Place::Fd(null.as_fd()), 0)?;
             return tree.attach(Place::Fd(target), reopen).map(drop);
@@ -55,8 +60,7 @@ impl Sources {
         let tree = match self.null.take() {
             Some(tree) => tree,
             None => {
-                let path = ContainerPath::new("/dev/null");
-                let null = root.open_nofollow(&path)?;
+                let null = root.open_nofollow(&ContainerPath::new("/dev/null"))?;
                 check_null(null.as_fd()).context(|| "/dev/null of the container")?;
                 self.attached_null = Some(sys::file::duplicate(null.as_fd())?);
                 Tree::copy(Place::Fd(null.as_fd()), 0)?
@@ -67,18 +71,21 @@ impl Sources {
         Ok(())
     }
 
-    fn cover_directory(&mut self, target: BorrowedFd<'_>) -> Result<()> {
+    fn cover_directory(
+        &mut self,
+        root: &Root,
+        path: &ContainerPath,
+        target: BorrowedFd<'_>,
+    ) -> Result<()> {
+        let reopen = || root.open(path);
         match &self.attached_directory {
-            None => {
-                self.attached_directory = Some(cover_directory(target)?);
-                Ok(())
+            None => self.attached_directory = Some(cover_directory(target, reopen)?),
+            Some(directory) => {
+                let tree = Tree::copy(Place::Fd(directory.as_fd()), 0)?;
+                tree.attach(Place::Fd(target), reopen)?;
             }
-            Some(directory) => match sys::mount::open_tree(Place::Fd(directory.as_fd()), 0) {
-                Ok(copy) => sys::mount::move_mount(copy.as_fd(), Place::Fd(target)),
-                // KERNEL(5.2): open_tree(2) is missing.
-                Err(_) => cover_directory(target).map(drop),
-            },
         }
+        Ok(())
     }
 }
 
@@ -93,8 +100,12 @@ fn check_null(fd: BorrowedFd<'_>) -> Result<()> {
 }
 
 /// Covers a directory with an empty one that cannot be written to but can be listed: the
-/// smallest tmpfs, read-only.
-pub fn cover_directory(target: BorrowedFd<'_>) -> Result<OwnedFd> {
+/// smallest tmpfs, read-only. `reopen` finds the new mount where the kernel's old calls do not
+/// tell.
+pub fn cover_directory(
+    target: BorrowedFd<'_>,
+    reopen: impl FnOnce() -> Result<OwnedFd>,
+) -> Result<OwnedFd> {
     let options = [
         (c"source", c"tmpfs"),
         (c"nr_blocks", c"1"),
@@ -108,7 +119,7 @@ pub fn cover_directory(target: BorrowedFd<'_>) -> Result<OwnedFd> {
             let target_path = sys::mount::fd_path(target);
             let kind = Some(c"tmpfs");
             sys::mount::mount(kind, &target_path, kind, libc::MS_RDONLY, Some(data))?;
-            return sys::file::duplicate(target);
+            return reopen();
         }
         result => result?,
     };
@@ -137,9 +148,9 @@ fn mask_one(root: &Root, path: &ContainerPath, sources: &mut Sources) -> Result<
     };
     let kind = sys::file::kind(&sys::file::stat(target.as_fd())?);
     if kind == SFlag::S_IFDIR {
-        sources.cover_directory(target.as_fd())
+        sources.cover_directory(root, path, target.as_fd())
     } else {
-        sources.cover_file(root, target.as_fd())
+        sources.cover_file(root, path, target.as_fd())
     }
 }
 
