@@ -14,8 +14,10 @@ pub mod linux;
 pub mod mount_options;
 #[cfg(test)]
 mod oracle;
+mod place;
 mod read;
 pub mod resources;
+mod unknown;
 pub mod words;
 
 use std::path::{Path, PathBuf};
@@ -26,6 +28,7 @@ pub use example::example;
 pub use example::example_for;
 
 use crate::error::{Context, Error, Result};
+use crate::log;
 
 /// A bundle whose config.json breaks no rule that can be checked without the kernel.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,7 +70,10 @@ impl Bundle {
     pub fn from_config(source: Vec<u8>, dir: PathBuf) -> Result<Bundle> {
         let config: Config = read::parse(&source).context(|| "config.json")?;
         checks::config(&config, &source).context(|| "config.json")?;
-        let warnings = read::unknown_fields::<Config>(&source);
+        let warnings = match log::enabled(log::Level::Warning) {
+            true => unknown::warnings(&source),
+            false => Vec::new(),
+        };
         let root = dir.join(root_path(&config));
         Ok(Bundle {
             dir,

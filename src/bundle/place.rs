@@ -1,0 +1,181 @@
+//! From a line and a column to a place in JSON's terms.
+//!
+//! The parser knows where in the text it stopped, and keeps no path, which would cost time on
+//! the way that works and, as a second copy of every type's reader, a tenth of the binary.
+//! Here the text is scanned once more up to that point.
+//!
+//! Runs in: parent, after a failure.
+
+use super::checks::pointer_part;
+
+/// What is open around a value.
+enum Around {
+    /// The index of the value.
+    List(usize),
+    /// The key of the value; none while the next key is waited for.
+    Object(Option<String>),
+}
+
+/// The JSON pointer of the innermost value that the byte at `line` and `column` belongs to;
+/// both count from 1, as the parser's errors do. The text up to there has to be JSON.
+pub fn pointer_at(source: &[u8], line: usize, column: usize) -> String {
+    let end = offset(source, line, column).min(source.len());
+    let mut around = Vec::new();
+    let mut at = 0;
+    while at < end {
+        match source[at] {
+            b'[' => around.push(Around::List(0)),
+            b'{' => around.push(Around::Object(None)),
+            // The byte that closes still belongs to what it closes.
+            b']' | b'}' if at + 1 < end => {
+                around.pop();
+            }
+            b',' => match around.last_mut() {
+                Some(Around::List(index)) => *index += 1,
+                Some(Around::Object(key)) => *key = None,
+                None => {}
+            },
+            b'"' => {
+                let after = after_string(source, at);
+                if let Some(Around::Object(key @ None)) = around.last_mut() {
+                    *key = serde_json::from_slice(&source[at..after]).ok();
+                }
+                at = after;
+                continue;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    write_pointer(&around, source[..end].last())
+}
+
+/// A container that was only just opened is itself the place, not the value within.
+fn write_pointer(around: &[Around], last: Option<&u8>) -> String {
+    let opened = matches!(last, Some(b'[' | b'{'));
+    let depth = around.len() - usize::from(opened && !around.is_empty());
+    let mut pointer = String::new();
+    for around in &around[..depth] {
+        let part = match around {
+            Around::List(index) => index.to_string(),
+            Around::Object(Some(key)) => pointer_part(key),
+            Around::Object(None) => break,
+        };
+        pointer.push('/');
+        pointer.push_str(&part);
+    }
+    pointer
+}
+
+/// The number of bytes up to and with the one at `line` and `column`.
+fn offset(source: &[u8], line: usize, column: usize) -> usize {
+    let breaks = source
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| **byte == b'\n');
+    let start = match line.checked_sub(2) {
+        Some(n) => breaks.map(|(at, _)| at + 1).nth(n).unwrap_or(source.len()),
+        None => 0,
+    };
+    start + column
+}
+
+/// The place after the string that begins at `at`.
+fn after_string(source: &[u8], at: usize) -> usize {
+    let mut at = at + 1;
+    while let Some(byte) = source.get(at) {
+        match byte {
+            b'\\' => at += 2,
+            b'"' => return at + 1,
+            _ => at += 1,
+        }
+    }
+    source.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::bundle::{Config, example};
+
+    #[test]
+    fn a_place_is_found_by_line_and_column() {
+        let source = b"{\n \"a\": [1, {\"b\\\"/c\": \"x,y]\", \"d\": {}}],\n \"e\": null}";
+        for (line, column, pointer) in [
+            (2, 7, "/a"),
+            (2, 8, "/a/0"),
+            (2, 11, "/a/1"),
+            (2, 26, "/a/1/b\"~1c"),
+            (2, 34, "/a/1/d"),
+            (3, 10, "/e"),
+        ] {
+            assert_eq!(pointer_at(source, line, column), pointer, "{line}:{column}");
+        }
+    }
+
+    /// `serde_path_to_error` follows the parser itself; it has to say the same.
+    #[test]
+    fn the_place_is_the_one_that_the_parser_was_at() {
+        let good: Value = serde_json::from_str(&example(false)).unwrap();
+        let mut tried = 0;
+        for pointer in every_pointer(&good) {
+            for wrong in [
+                json!(-1.5),
+                json!("x\n"),
+                json!([[]]),
+                json!({"k": {}}),
+                json!(true),
+            ] {
+                let mut config = good.clone();
+                *config.pointer_mut(&pointer).unwrap() = wrong;
+                let text = serde_json::to_string_pretty(&config).unwrap();
+                let mut deserializer = serde_json::Deserializer::from_str(&text);
+                let Err(error) = serde_path_to_error::deserialize::<_, Config>(&mut deserializer)
+                else {
+                    continue;
+                };
+                let (line, column) = (error.inner().line(), error.inner().column());
+                let ours = pointer_at(text.as_bytes(), line, column);
+                assert_eq!(ours, theirs(error.path()), "{pointer}: {}", error.inner());
+                tried += 1;
+            }
+        }
+        assert!(tried > 100);
+    }
+
+    fn theirs(path: &serde_path_to_error::Path) -> String {
+        use serde_path_to_error::Segment;
+        path.iter()
+            .map(|segment| match segment {
+                Segment::Seq { index } => format!("/{index}"),
+                Segment::Map { key } => format!("/{}", pointer_part(key)),
+                _ => String::new(),
+            })
+            .collect()
+    }
+
+    fn every_pointer(value: &Value) -> Vec<String> {
+        let below: Vec<(String, &Value)> = match value {
+            Value::Array(items) => items
+                .iter()
+                .enumerate()
+                .map(|(n, v)| (n.to_string(), v))
+                .collect(),
+            Value::Object(fields) => fields.iter().map(|(k, v)| (pointer_part(k), v)).collect(),
+            _ => Vec::new(),
+        };
+        below
+            .into_iter()
+            .flat_map(|(part, value)| {
+                let here = format!("/{part}");
+                let inner: Vec<String> = every_pointer(value)
+                    .into_iter()
+                    .map(|p| format!("{here}{p}"))
+                    .collect();
+                [vec![here], inner].concat()
+            })
+            .collect()
+    }
+}
