@@ -14,7 +14,7 @@ use crate::sys::mount::Attributes;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Done,
-    /// KERNEL(5.12): mount_setattr(2) is missing; [`remount`] does it once attached.
+    /// KERNEL(5.12): without mount_setattr(2) the flags follow by a remount, once attached.
     Later,
 }
 

@@ -64,7 +64,7 @@ impl Root {
                 sys::mount::move_mount(fd.as_fd(), host)?;
                 Ok(Root { fd })
             }
-            // KERNEL(5.2): open_tree(2) is missing.
+            // KERNEL(5.2): without open_tree(2) the root is bound by mount(2) and opened again.
             Err(e) if e.is(Errno::ENOSYS) || e.is(Errno::EPERM) => {
                 let directory = sys::file::open_host(path.as_path(), DIRECTORY)?;
                 let itself = sys::mount::fd_path(&directory);
@@ -153,7 +153,7 @@ impl Root {
             match sys::file::open_in_root(self.fd.as_fd(), path, flags) {
                 // A rename somewhere on the host while `..` was followed.
                 Err(e) if e.is(Errno::EAGAIN) && attempts_left > 0 => attempts_left -= 1,
-                // KERNEL(5.6): openat2(2) is missing.
+                // KERNEL(5.6): without openat2(2) pathrs looks up one component after the other.
                 Err(e) if e.is(Errno::ENOSYS) || e.is(Errno::EPERM) => {
                     return self.resolve_by_walking(path, flags, e);
                 }

@@ -16,8 +16,8 @@ use crate::sys::mount::Place;
 pub enum Tree {
     /// Attached nowhere yet.
     Detached(OwnedFd),
-    /// KERNEL(5.2): no open_tree(2). What is to be bound, and `MS_BIND` with `MS_REC` or
-    /// without.
+    /// KERNEL(5.2): without open_tree(2) what is to be bound is remembered, with `MS_BIND`
+    /// and perhaps `MS_REC`, and mount(2) binds it where it is attached.
     Wish { source: OwnedFd, flags: u64 },
 }
 

@@ -40,7 +40,8 @@ impl Sources {
         let tree = Tree::copy(Place::Host(Path::new("/dev/null")), 0)?;
         check_null(tree.as_fd())?;
         Ok(Sources {
-            // KERNEL(5.2): without open_tree(2) nothing of the host can be bound after pivot.
+            // KERNEL(5.2): without open_tree(2) nothing of the host can be bound after pivot: the
+            // container's own /dev/null serves, if it is the null device.
             null: matches!(tree, Tree::Detached(_)).then_some(tree),
             ..Sources::default()
         })
@@ -113,7 +114,7 @@ pub fn cover_directory(
         (c"mode", c"755"),
     ];
     let context = match sys::mount::fsopen(c"tmpfs") {
-        // KERNEL(5.2): fsopen(2) is missing.
+        // KERNEL(5.2): without fsopen(2) by mount(2).
         Err(e) if e.is(Errno::ENOSYS) || e.is(Errno::EPERM) => {
             let data = c"nr_blocks=1,nr_inodes=1,mode=755";
             let target_path = sys::mount::fd_path(target);

@@ -69,7 +69,7 @@ fn move_and_chroot(root: &Root, plan: &Rootfs) -> Result<()> {
     sys::file::change_directory(root.as_fd())?;
     sys::mount::move_mount(root.as_fd(), Place::Host(std::path::Path::new("/"))).or_else(|e| {
         if e.is(Errno::ENOSYS) || e.is(Errno::EPERM) {
-            // KERNEL(5.2): move_mount(2) is missing.
+            // KERNEL(5.2): without move_mount(2) the root is moved by mount(2).
             sys::mount::mount(Some(c"."), c"/", None, libc::MS_MOVE, None)
         } else {
             Err(e)

@@ -76,7 +76,7 @@ fn set(mount: BorrowedFd<'_>, flag: u64) -> Result<()> {
         ..Attributes::default()
     };
     match sys::mount::mount_setattr(mount, recursive, wanted) {
-        // KERNEL(5.12): mount_setattr(2) is missing.
+        // KERNEL(5.12): without mount_setattr(2) by mount(2).
         Err(e) if e.is(Errno::ENOSYS) => {
             sys::mount::mount(None, &sys::mount::fd_path(mount), None, flag, None)
         }
