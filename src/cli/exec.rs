@@ -21,7 +21,6 @@ use crate::process::enter::{self, Container};
 use crate::process::foreground::Signals;
 use crate::process::shield;
 use crate::state::{Record, Status};
-use crate::terminal;
 
 #[derive(Args, Debug)]
 pub struct Exec {
@@ -213,14 +212,13 @@ impl Exec {
             record,
             status,
         };
-        let mut entered = enter::enter(&entry, &process, descriptors, &signals)?;
-        if let (Some(path), Some(master)) = (
-            &console_socket,
-            entered.console.take_if(|_| console_socket.is_some()),
-        ) {
-            terminal::send_to_console_socket(path.as_path(), master.as_fd())
-                .context(|| "--console-socket")?;
-        }
+        let mut entered = enter::enter(
+            &entry,
+            &process,
+            descriptors,
+            console_socket.as_ref(),
+            &signals,
+        )?;
         if let Some(path) = &self.pid_file {
             write_pid_file(path, entered.process.pid())?;
         }

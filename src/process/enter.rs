@@ -17,14 +17,14 @@ use nix::unistd::Pid;
 
 use crate::cgroup::Handle;
 use crate::error::{Context, Error, Result};
-use crate::plan::Descriptors;
 use crate::plan::namespaces::Kind;
 use crate::plan::process::Process;
+use crate::plan::{Descriptors, HostPath};
 use crate::security::{self, KeyringEntry, limits};
 use crate::state::{Record, Status};
 use crate::sys::process::{self as kernel, Cloned, OwnedProcess};
 use crate::sys::{check, schedule};
-use crate::terminal;
+use crate::terminal::{self, Foreground};
 
 use super::foreground::{self, Signals};
 use super::gate::{Conclusion, Outcome};
@@ -32,7 +32,7 @@ use super::init::{become_root, end};
 use super::notify;
 use super::payload::{self, Program};
 use super::procfs::Procfs;
-use super::spawn;
+use super::spawn::{self, Inheritance};
 use super::wire::{Frame, Request, Wire};
 
 /// The container that is to be entered.
@@ -53,17 +53,18 @@ pub struct Container<'a> {
 /// A process that is ready to become the payload. Dropped, it is killed.
 pub struct Entered {
     pub process: OwnedProcess,
-    pub console: Option<OwnedFd>,
+    terminal: Option<Foreground>,
     wire: Wire,
     outcome: Outcome,
 }
 
-/// Makes a process in the container, up to the point where only execve is left. The terminal's
-/// master, if it has a terminal, comes back in `console`.
+/// Makes a process in the container, up to the point where only execve is left. The master of
+/// its terminal, if it has one, goes to `console_socket`, or else is carried in the foreground.
 pub fn enter(
     container: &Container<'_>,
     process: &Process,
     descriptors: Descriptors,
+    console_socket: Option<&HostPath>,
     signals: &Signals,
 ) -> Result<Entered> {
     security::require_support(process)?;
@@ -85,6 +86,13 @@ pub fn enter(
     match birth.context(|| "the container's cgroup")? {
         Cloned::Child { .. } => {
             drop(ours);
+            let inheritance = Inheritance {
+                first: descriptors.first_closed(),
+                keep: &[container.pidfd, outcome.as_fd()],
+            };
+            if let Err(error) = inheritance.take(&theirs) {
+                end(&theirs, error)
+            }
             let entry = Entry {
                 container,
                 process,
@@ -99,11 +107,11 @@ pub fn enter(
             let spawned = spawn::across(ours, bridge)?;
             let mut entered = Entered {
                 process: spawned.process,
-                console: None,
+                terminal: None,
                 wire: spawned.wire,
                 outcome,
             };
-            entered.serve(container, process, signals)?;
+            entered.serve(container, process, console_socket, signals)?;
             Ok(entered)
         }
     }
@@ -221,7 +229,6 @@ impl Entry<'_> {
             Cloned::Child { .. } => {
                 kernel::set_name(c"rt:enter");
                 self.wire.await_answer()?;
-                self.wire.carry_log()?;
                 if let Some(root) = root {
                     change_root(&root)?;
                 }
@@ -286,6 +293,7 @@ impl Entered {
         &mut self,
         container: &Container<'_>,
         process: &Process,
+        console_socket: Option<&HostPath>,
         signals: &Signals,
     ) -> Result<()> {
         loop {
@@ -294,7 +302,13 @@ impl Entered {
                 Some((Frame::Log(level, line), _)) => crate::log::emit(level, &line),
                 Some((Frame::Failed(error), _)) => return Err(error),
                 Some((Frame::Request(Request::Console), Some(master))) => {
-                    self.console = Some(master);
+                    match console_socket {
+                        Some(path) => {
+                            terminal::send_to_console_socket(path.as_path(), master.as_fd())
+                                .context(|| "--console-socket")?;
+                        }
+                        None => self.terminal = Some(foreground::terminal(master)?),
+                    }
                     self.wire.answer(None)?;
                 }
                 Some((Frame::Request(Request::NotifyFd), Some(fd))) => {
@@ -328,9 +342,8 @@ impl Entered {
     }
 
     /// Stays until the process has ended; returns its status.
-    pub fn attend(mut self, signals: &Signals) -> Result<u8> {
-        let terminal = foreground::terminal(self.console.take())?;
-        foreground::attend(self.process, signals, terminal)
+    pub fn attend(self, signals: &Signals) -> Result<u8> {
+        foreground::attend(self.process, signals, self.terminal)
     }
 
     /// Leaves the process alone from now on.

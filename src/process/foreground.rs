@@ -80,9 +80,6 @@ pub fn attend(
     signals: &Signals,
     mut terminal: Option<Terminal>,
 ) -> Result<u8> {
-    if let Some(terminal) = &mut terminal {
-        terminal.resize()?;
-    }
     loop {
         let ready = {
             let mut fds = vec![PollFd::new(signals.source.as_fd(), PollFlags::POLLIN)];
@@ -150,10 +147,12 @@ fn poll_forever(fds: &mut [PollFd<'_>]) -> Result<()> {
     }
 }
 
-/// The terminal of `rt run` and `rt exec` without a console socket, with this process's own
-/// terminal in raw mode. The signal that ends a raw terminal is read like any other.
-pub fn terminal(master: Option<OwnedFd>) -> Result<Option<Terminal>> {
-    master.map(Terminal::new).transpose()
+/// The terminal of `rt run` and `rt exec` without a console socket: the caller's own goes into
+/// raw mode, and the payload's gets its size before the payload can ask for it.
+pub fn terminal(master: OwnedFd) -> Result<Terminal> {
+    let mut terminal = Terminal::new(master)?;
+    terminal.resize()?;
+    Ok(terminal)
 }
 
 /// Adopts orphans of the payload (a container without a pid namespace), so that they are

@@ -52,8 +52,7 @@ pub fn run(init: &Init<'_>, birth: Birth) -> Infallible {
         pending,
         in_cgroup,
     } = birth;
-    let made = wire.carry_log().and_then(|()| {
-        let procfs = Procfs::open()?;
+    let made = Procfs::open().and_then(|procfs| {
         init.enter_namespaces(&wire, &procfs, pending, in_cgroup)?;
         init.make_container(&wire, &procfs)
     });
@@ -227,7 +226,7 @@ impl Init<'_> {
             &[gate.as_fd(), self.outcome.as_fd()],
         )?;
         let starter = gate.wait(self.outcome)?;
-        starter.carry_log()?;
+        starter.carry_log();
         Ok(starter)
     }
 

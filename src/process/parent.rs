@@ -23,11 +23,12 @@ use crate::security;
 use crate::state::{CgroupRecord, Identity, Manager, Phase, Record, Report, Slot, Status};
 use crate::sys::mount;
 use crate::sys::process::OwnedProcess;
+use crate::terminal::Foreground;
 
 use super::foreground::{self, Signals};
 use super::gate::{Conclusion, Gate, Outcome};
 use super::init::{self, Init};
-use super::spawn::{self, Spawned};
+use super::spawn::{self, Inheritance, Spawned};
 use super::wire::{Frame, Order, Request, Wire};
 use super::{idmap, notify, payload};
 
@@ -52,8 +53,8 @@ pub struct Wishes<'a> {
 /// A container whose init is ready. Dropped, it is killed and undone.
 pub struct Child {
     pub process: OwnedProcess,
-    /// The terminal's master, where no console socket took it.
-    pub console: Option<OwnedFd>,
+    /// The terminal, where no console socket took its master.
+    terminal: Option<Foreground>,
     pub record: Record,
     wire: Wire,
     outcome: Outcome,
@@ -85,7 +86,15 @@ pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) 
             mounts_by_parent,
         };
         let directory = cgroup.as_ref().map(cgroup::Guard::fd);
-        spawn::spawn(&plan.namespaces, directory, |birth| init::run(&init, birth))
+        let mut keep = vec![outcome.as_fd()];
+        keep.extend(gate.as_ref().map(AsFd::as_fd));
+        let inheritance = Inheritance {
+            first: plan.descriptors.first_closed(),
+            keep: &keep,
+        };
+        spawn::spawn(&plan.namespaces, directory, &inheritance, |birth| {
+            init::run(&init, birth)
+        })
     };
     let Spawned { process, wire } = match spawned {
         Ok(spawned) => spawned,
@@ -97,7 +106,7 @@ pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) 
     record.init = Identity::of(process.pid())?;
     let mut child = Child {
         process,
-        console: None,
+        terminal: None,
         record,
         wire,
         outcome,
@@ -216,7 +225,7 @@ impl Child {
                         crate::terminal::send_to_console_socket(path.as_path(), master.as_fd())
                             .context(|| "--console-socket")?;
                     }
-                    None => self.console = Some(master),
+                    None => self.terminal = Some(foreground::terminal(master)?),
                 }
             }
             Request::NotifyFd => {
@@ -248,12 +257,11 @@ impl Child {
 
     /// `rt run`: stays until the payload has ended; returns its status.
     pub fn attend(mut self, signals: &Signals) -> Result<u8> {
-        let terminal = foreground::terminal(self.console.take())?;
         // What is left in the cgroup is ended by whoever removes the container.
         if let Some(cgroup) = self.cgroup.take() {
             cgroup.keep();
         }
-        foreground::attend(self.process, signals, terminal)
+        foreground::attend(self.process, signals, self.terminal)
     }
 
     /// `rt run`: lets the payload go and waits until it is at execve.

@@ -10,6 +10,7 @@
 use std::ffi::{CStr, CString};
 use std::io::{BufRead, BufReader};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 
 use nix::errno::Errno;
 use nix::sys::stat::Mode;
@@ -169,8 +170,12 @@ fn environment(process: &Process) -> Vec<CString> {
 /// The home directory of `uid` in the container's /etc/passwd. Only a field of digits is an
 /// id, so that no name can pass for one (CVE-2016-3697).
 fn home_of(uid: u32) -> Option<String> {
-    let file = std::fs::File::open("/etc/passwd").ok()?;
-    // A passwd of a hostile image may be a device or endless.
+    // A passwd of a hostile image may be a pipe, a device, or endless.
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
+        .open("/etc/passwd")
+        .ok()?;
     if !file.metadata().ok()?.is_file() {
         return None;
     }

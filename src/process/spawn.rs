@@ -2,13 +2,14 @@
 //!
 //! Runs in: parent; the closure runs in init.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
 use crate::error::{Error, Result};
 use crate::plan::namespaces::{Kind, Namespaces};
+use crate::sys::descriptor;
 use crate::sys::process::{self, Cloned, OwnedProcess};
 
 use super::bridge;
@@ -31,6 +32,24 @@ pub struct Birth {
     pub in_cgroup: bool,
 }
 
+/// What a process made here keeps of its parent's descriptors, beside its end of the wire.
+pub struct Inheritance<'a> {
+    /// The lowest descriptor that is not the payload's.
+    pub first: u32,
+    pub keep: &'a [BorrowedFd<'a>],
+}
+
+impl Inheritance<'_> {
+    /// Closes all the rest at once, what the caller of `rt` has leaked too: as long as one is
+    /// open, /proc/self/fd leads out of the container (CVE-2024-21626).
+    pub fn take(&self, wire: &Wire) -> Result<()> {
+        wire.carry_log();
+        let mut keep = self.keep.to_vec();
+        keep.push(wire.as_fd());
+        descriptor::close_all_but(self.first, &keep)
+    }
+}
+
 /// Clones init into the plan's new namespaces and runs `init` there, which does not return.
 #[allow(
     unreachable_code,
@@ -39,6 +58,7 @@ pub struct Birth {
 pub fn spawn(
     namespaces: &Namespaces,
     cgroup: Option<BorrowedFd<'_>>,
+    inheritance: &Inheritance<'_>,
     init: impl FnOnce(Birth) -> std::convert::Infallible,
 ) -> Result<Spawned> {
     let (ours, theirs) = Wire::pair()?;
@@ -58,11 +78,13 @@ pub fn spawn(
             } else {
                 flags & !Kind::Cgroup.flag()
             };
-            let pending = if bridged {
-                bridge::cross(namespaces, flags, &theirs, in_cgroup)
-            } else {
-                join::open(namespaces)
-            };
+            let pending = inheritance.take(&theirs).and_then(|()| {
+                if bridged {
+                    bridge::cross(namespaces, flags, &theirs, in_cgroup)
+                } else {
+                    join::open(namespaces)
+                }
+            });
             match pending {
                 Ok(pending) => match init(Birth {
                     wire: theirs,

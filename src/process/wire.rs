@@ -6,6 +6,7 @@
 //! Runs in: parent, bridge, init, enter.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
@@ -52,18 +53,21 @@ const LONGEST: usize = 64 << 10;
 
 /// One end of the wire.
 pub struct Wire {
-    socket: OwnedFd,
+    /// Shared with the log where that goes over the wire.
+    socket: Arc<OwnedFd>,
 }
 
 impl Wire {
     /// The parent's end and the child's.
     pub fn pair() -> Result<(Wire, Wire)> {
         let (parent, child) = socket::pair()?;
-        Ok((Wire { socket: parent }, Wire { socket: child }))
+        Ok((Wire::from_socket(parent), Wire::from_socket(child)))
     }
 
     pub fn from_socket(socket: OwnedFd) -> Wire {
-        Wire { socket }
+        Wire {
+            socket: Arc::new(socket),
+        }
     }
 
     pub fn send(&self, frame: &Frame, fd: Option<BorrowedFd<'_>>) -> Result<()> {
@@ -112,17 +116,13 @@ impl Wire {
     }
 
     /// Child: hands every later line of the log to the other end.
-    pub fn carry_log(&self) -> Result<()> {
+    pub fn carry_log(&self) {
         let wire = Wire {
-            socket: self
-                .socket
-                .try_clone()
-                .map_err(|e| Error::io("dup", "wire", &e))?,
+            socket: Arc::clone(&self.socket),
         };
         crate::log::divert(move |level, message| {
             let _ = wire.send(&Frame::Log(level, message.to_owned()), None);
         });
-        Ok(())
     }
 }
 
