@@ -6,7 +6,7 @@
 //!
 //! Runs in: parent.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
@@ -15,6 +15,9 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::log;
 use crate::plan::hooks::Hook;
 use crate::state::{Container, Phase, Record, Root, Status};
+
+/// How long an init may need to see that its parent is gone.
+const ORPHAN_LIFETIME: Duration = Duration::from_secs(2);
 
 /// How long another command on the same container is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -131,10 +134,15 @@ fn remove_cgroup(record: &Record) -> Result<()> {
         return Ok(());
     };
     if record.phase == Phase::Creating && record.init.is_none() {
-        // The directory may have been there before, with somebody else's processes.
-        if !cgroup.processes()?.is_empty() {
-            log::warning(|| format!("cgroup {:?} is in use and stays", cgroup.path()));
-            return Ok(());
+        // The directory may have been there before, with somebody else's processes. An init
+        // whose parent was killed before it noted the pid ends by itself.
+        let deadline = Instant::now() + ORPHAN_LIFETIME;
+        while !cgroup.processes()?.is_empty() {
+            if Instant::now() > deadline {
+                log::warning(|| format!("cgroup {:?} is in use and stays", cgroup.path()));
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(5));
         }
         return cgroup.remove();
     }
