@@ -255,6 +255,8 @@ fn failure(what: String, out: &str, err: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use nix::fcntl::FdFlag;
+
     use super::*;
     use crate::plan::HostPath;
 
@@ -352,7 +354,8 @@ mod tests {
         // The test binary ignores SIGPIPE, as every Rust program does.
         let script =
             "grep Sig[IB] /proc/self/status >&2; ls -l /proc/self/fd | grep -c 'stray' >&2; exit 9";
-        let _stray = memory::anonymous_file(c"stray").unwrap();
+        let stray = memory::anonymous_file(c"stray").unwrap();
+        fcntl(&stray, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
         assert_eq!(
             error_of(&shell(script)),
             "hooks.prestart[0] (/bin/sh): exit status 9, stderr: \

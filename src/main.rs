@@ -42,6 +42,7 @@ fn run() -> u8 {
         }
         Err(error) => return status(Err(error), 1),
     };
+    sys::process::keep_status_of_children();
     let failure = call.failure_status();
     status(call.run(), failure)
 }

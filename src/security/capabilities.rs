@@ -79,19 +79,31 @@ pub fn drop_bounding(wanted: &Capabilities) -> Result<()> {
 /// kernel grants it, and keeps those of `held` that are there. Needs no capability: rights
 /// are only given up.
 pub fn apply(wanted: &Capabilities, held: u64) -> Result<()> {
-    let have = capability::get()?;
-    let held = held & have.permitted;
-    let grant = grantable(wanted, have);
-    warn_of("permitted", wanted.permitted & !grant.permitted);
-    warn_of("effective", wanted.effective & !grant.effective);
-    warn_of("inheritable", wanted.inheritable & !grant.inheritable);
-    capability::set(Sets {
-        effective: grant.effective | held,
-        permitted: grant.permitted | held,
-        inheritable: grant.inheritable,
-    })?;
+    let mut grant = Capabilities {
+        ambient: wanted.ambient & wanted.permitted & wanted.inheritable,
+        ..*wanted
+    };
+    match capability::set(sets(&grant, held)) {
+        Err(e) if e.is(Errno::EPERM) => {
+            let have = capability::get()?;
+            grant = grantable(wanted, have);
+            warn_of("permitted", wanted.permitted & !grant.permitted);
+            warn_of("effective", wanted.effective & !grant.effective);
+            warn_of("inheritable", wanted.inheritable & !grant.inheritable);
+            capability::set(sets(&grant, held & have.permitted))?;
+        }
+        result => result?,
+    }
     warn_of("ambient", wanted.ambient & !grant.ambient);
     apply_ambient(&grant)
+}
+
+fn sets(of: &Capabilities, held: u64) -> Sets {
+    Sets {
+        effective: of.effective | held,
+        permitted: of.permitted | held,
+        inheritable: of.inheritable,
+    }
 }
 
 /// capset(2) leaves of the ambient set what stays permitted and inheritable; the caller of

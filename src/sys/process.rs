@@ -272,6 +272,13 @@ pub fn keep_on_exec(fd: RawFd) -> nix::Result<()> {
     Errno::result(result).map(drop)
 }
 
+/// Makes children that end wait to be reaped. A caller that ignores SIGCHLD hands that down,
+/// and the kernel then reaps them itself, with their status (wait(2), NOTES).
+pub fn keep_status_of_children() {
+    // SAFETY: SIG_DFL installs no code of ours.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+}
+
 /// Puts all signals at their defaults and unblocks them, so that a program started next
 /// behaves as from a login shell. Rust's start-up ignores SIGPIPE, and callers may ignore
 /// more; execve(2) would keep that.
