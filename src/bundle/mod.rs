@@ -66,7 +66,21 @@ impl Bundle {
     }
 
     /// Reads the copy of config.json that a container's state keeps, whose bundle was at
-    /// `dir`. The root's folder is not looked for: it may be gone, and exec needs it not.
+    /// `dir`. It was checked when the container was made, perhaps by an rt with fewer checks:
+    /// a newer one must still be able to delete the container. Nor is the root's folder looked
+    /// for: it may be gone.
+    pub fn from_state(source: Vec<u8>, dir: PathBuf) -> Result<Bundle> {
+        let config: Config = read::parse(&source).context(|| "config.json")?;
+        Ok(Bundle {
+            root: dir.join(root_path(&config)),
+            dir,
+            config,
+            source,
+            warnings: Vec::new(),
+        })
+    }
+
+    /// Reads and checks config.json; the root's folder is taken as it is written.
     pub fn from_config(source: Vec<u8>, dir: PathBuf) -> Result<Bundle> {
         let config: Config = read::parse(&source).context(|| "config.json")?;
         checks::config(&config, &source).context(|| "config.json")?;

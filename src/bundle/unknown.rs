@@ -8,7 +8,9 @@ use serde::de::value::Error as Stop;
 use serde::de::{Deserialize, Deserializer, Error as _, Visitor};
 use serde_json::Value;
 
-use super::{checks::place_in_words, checks::pointer_part, config, linux, resources};
+use super::checks::{place_in_words, pointer_part};
+use super::{config, linux, resources};
+use crate::seccomp::{Condition, Profile, Rule};
 
 /// The names that the type has in JSON.
 fn fields<T: for<'a> Deserialize<'a>>() -> &'static [&'static str] {
@@ -73,6 +75,9 @@ const OBJECTS: &[(&str, Names)] = &[
     ("/linux/personality", fields::<linux::Personality>),
     ("/linux/intelRdt", fields::<linux::IntelRdt>),
     ("/linux/memoryPolicy", fields::<linux::MemoryPolicy>),
+    ("/linux/seccomp", fields::<Profile>),
+    ("/linux/seccomp/syscalls/*", fields::<Rule>),
+    ("/linux/seccomp/syscalls/*/args/*", fields::<Condition>),
     ("/linux/resources", fields::<resources::Resources>),
     (
         "/linux/resources/devices/*",
@@ -181,7 +186,14 @@ mod tests {
 
     /// A config with an object, and in it an unknown field, at every place.
     fn with_unknown_fields() -> Value {
-        let mut config = json!({});
+        let mut config = json!({"linux": {"seccomp": {
+            "defaultAction": "SCMP_ACT_LOG",
+            "syscalls": [{
+                "names": ["read"],
+                "action": "SCMP_ACT_LOG",
+                "args": [{"index": 0, "value": 0, "op": "SCMP_CMP_EQ"}],
+            }],
+        }}});
         for (place, _) in OBJECTS {
             insert(&mut config, place);
         }

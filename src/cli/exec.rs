@@ -186,7 +186,7 @@ impl Exec {
             .init
             .ok_or_else(|| wrong_state("cannot exec in a container that is being created"))?
             .pid();
-        let bundle = Bundle::from_config(container.config()?, record.bundle.clone())?;
+        let bundle = Bundle::from_state(container.config()?, record.bundle.clone())?;
         let host = Host::probe(Wanted::default())?;
         let inside = UserNamespace::of(init.as_raw())?;
         let (process, warnings) = plan::for_exec(&bundle, &self.options(record)?, &host, &inside)?;

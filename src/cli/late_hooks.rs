@@ -29,7 +29,7 @@ fn parse(container: &Container, kind: &str) -> Result<Hooks> {
     if !may_name(&source, kind) {
         return Ok(Hooks::default());
     }
-    let bundle = Bundle::from_config(source, container.record.bundle.clone())?;
+    let bundle = Bundle::from_state(source, container.record.bundle.clone())?;
     Hooks::plan(&bundle.config)
 }
 

@@ -38,9 +38,7 @@ use std::path::PathBuf;
 use seccompiler::BpfProgram;
 
 pub use arch::Arch;
-pub use profile::{Action, Flag, Operator, Profile};
-#[cfg(test)]
-pub use profile::{Condition, Rule};
+pub use profile::{Action, Condition, Flag, Operator, Profile, Rule};
 
 use crate::error::{Context, Error, Result};
 use arch::X32_BIT;

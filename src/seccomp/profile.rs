@@ -69,8 +69,7 @@ where
 macro_rules! named {
     ($(#[$meta:meta])* $Name:ident, $what:literal, { $($Variant:ident = $name:literal,)* }) => {
         $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
-        #[serde(try_from = "String")]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum $Name { $($Variant,)* }
 
         impl $Name {
@@ -93,11 +92,25 @@ macro_rules! named {
             }
         }
 
-        impl TryFrom<String> for $Name {
-            type Error = Error;
+        // By a visitor, so that the parser is still at the word when it is refused, and an
+        // error names its place.
+        impl<'de> Deserialize<'de> for $Name {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> std::result::Result<$Name, D::Error> {
+                struct Word;
 
-            fn try_from(name: String) -> Result<$Name> {
-                $Name::try_from(name.as_str())
+                impl serde::de::Visitor<'_> for Word {
+                    type Value = $Name;
+
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str(concat!("a seccomp ", $what))
+                    }
+
+                    fn visit_str<E: serde::de::Error>(self, name: &str) -> std::result::Result<$Name, E> {
+                        $Name::try_from(name).map_err(E::custom)
+                    }
+                }
+
+                from.deserialize_str(Word)
             }
         }
     };
