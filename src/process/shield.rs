@@ -90,7 +90,8 @@ fn is_writable() -> Result<bool> {
 
 /// A clone of the mount that holds the binary, read-only and attached nowhere.
 ///
-/// KERNEL(5.12): open_tree(2) and mount_setattr(2), with CAP_SYS_ADMIN.
+/// KERNEL(5.12): without open_tree(2), mount_setattr(2) or CAP_SYS_ADMIN the binary is run from
+/// a sealed copy in memory.
 fn read_only_mount() -> Result<OwnedFd> {
     let copy = mount::open_tree(mount::Place::Host(Path::new(OWN_BINARY)), 0)?;
     let read_only = mount::Attributes {

@@ -30,7 +30,8 @@ pub fn not_supported() -> Error {
 /// `own` is an open /proc/self. With no_new_privs the kernel accepts only a profile
 /// that is no wider than the present one.
 pub fn change_on_exec(own: BorrowedFd, profile: &CStr) -> Result<()> {
-    // KERNEL(5.1): without the folder of its own AppArmor, if anybody, owns attr/exec.
+    // KERNEL(5.1): without attr/apparmor, a profile is written to attr/exec, which AppArmor owns
+    // where no other security module does.
     const PATHS: [&str; 2] = ["attr/apparmor/exec", "attr/exec"];
     let request = [b"exec ", profile.to_bytes()].concat();
     let [apparmors, shared] = PATHS;

@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 
 /// Closes every descriptor from `first` on when the next program starts, or now.
 ///
-/// KERNEL(5.11): without close_range(2) (or its flag) by a walk over /proc/self/fd.
+/// KERNEL(5.11): without close_range(2), or its flag, descriptors are closed by a walk over
+/// /proc/self/fd.
 pub fn close_from(first: u32, when: Close) -> Result<()> {
     close_between(first, u32::MAX, when)
 }

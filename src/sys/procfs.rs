@@ -32,7 +32,8 @@ pub fn open(directory: BorrowedFd, path: &str, flags: OFlag) -> Result<OwnedFd> 
             | ResolveFlag::RESOLVE_NO_XDEV,
     );
     let opened = match openat2(directory, path, how) {
-        // KERNEL(5.6): without openat2 the type of the file system is all that is known.
+        // KERNEL(5.6): without openat2(2) only the type of the file system is checked, and
+        // that the last component is no link.
         Err(errno) if is_missing_call(errno) => {
             openat(directory, path, flags | OFlag::O_NOFOLLOW, Mode::empty())
         }

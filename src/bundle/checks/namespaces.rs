@@ -186,7 +186,7 @@ fn maps(config: &Config) -> Vec<(String, &[IdMapping])> {
 }
 
 fn id_mapping_is_legal(config: &Config, report: &mut Report) {
-    /// KERNEL(4.15): user_namespaces(7); 5 before.
+    /// KERNEL(4.15): an id map has up to 340 lines, and 5 before; user_namespaces(7).
     const MAX_LINES: usize = 340;
     for (pointer, map) in maps(config) {
         if map.len() > MAX_LINES {
