@@ -177,9 +177,13 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// The C library's words for `errno`, which engines match (contract: "No such file or directory").
-pub fn strerror(errno: i32) -> &'static str {
-    nix::errno::Errno::from_raw(errno).desc()
+/// The C library's words for `errno`, which engines match ("No such file or directory").
+pub fn strerror(errno: i32) -> String {
+    let mut words = std::io::Error::from_raw_os_error(errno).to_string();
+    if let Some(end) = words.rfind(" (os error ") {
+        words.truncate(end);
+    }
+    words
 }
 
 /// Adds context to the error of a `Result`.
@@ -214,6 +218,12 @@ mod tests {
             e.to_string(),
             r#"init: mounts[7] (/tmp): mount("x", "/tmp", 0): No such device"#
         );
+    }
+
+    #[test]
+    fn an_errno_has_the_words_of_the_c_library() {
+        assert_eq!(strerror(libc::EIO), "Input/output error");
+        assert_eq!(strerror(libc::ENOENT), "No such file or directory");
     }
 
     #[test]

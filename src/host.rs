@@ -54,6 +54,8 @@ pub struct Host {
     pub capabilities: u64,
     /// The highest capability that the kernel knows.
     pub last_capability: u8,
+    /// Whether this kernel shows its memory at /proc/kcore.
+    pub has_kcore: bool,
     /// The caller's own.
     pub user_namespace: UserNamespace,
     /// None where no cgroup2 is mounted, or it was not asked for.

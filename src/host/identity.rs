@@ -51,12 +51,16 @@ impl UserNamespace {
     }
 }
 
+/// Where /dev/core leads.
+const KCORE: &str = "/proc/kcore";
+
 pub fn probe() -> Result<Host> {
     Ok(Host {
         euid: nix::unistd::geteuid().as_raw(),
         egid: nix::unistd::getegid().as_raw(),
         capabilities: effective_capabilities(),
         last_capability: last_capability(),
+        has_kcore: std::path::Path::new(KCORE).exists(),
         user_namespace: UserNamespace::own()?,
         ..Host::default()
     })

@@ -8,6 +8,7 @@ use super::ContainerPath;
 use super::rootfs::{Device, DeviceKind};
 use crate::bundle::Config;
 use crate::error::{Error, Result};
+use crate::host::Host;
 
 /// config-linux.md#default-devices: name, major, minor.
 const DEFAULT_DEVICES: [(&str, u32, u32); 6] = [
@@ -104,9 +105,10 @@ fn number(given: Option<i64>) -> u32 {
     given.and_then(|n| u32::try_from(n).ok()).unwrap_or(0)
 }
 
-pub fn links() -> Vec<(ContainerPath, CString)> {
+pub fn links(host: &Host) -> Vec<(ContainerPath, CString)> {
     LINKS
         .iter()
+        .filter(|(path, _)| *path != "/dev/core" || host.has_kcore)
         .filter_map(|(path, target)| Some((ContainerPath::new(path), CString::new(*target).ok()?)))
         .collect()
 }

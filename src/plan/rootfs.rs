@@ -166,7 +166,7 @@ impl Rootfs {
             mounts: mounts::plan(bundle)?,
             devices: nodes,
             links: if fills_dev {
-                devices::links()
+                devices::links(host)
             } else {
                 Vec::new()
             },

@@ -34,6 +34,7 @@ pub fn root() -> Host {
         egid: 0,
         capabilities: ALL_CAPABILITIES,
         last_capability: 40,
+        has_kcore: true,
         user_namespace: user_namespace(&[(0, 0, u32::MAX)]),
         cgroup2: Some(Cgroup2 {
             mount: "/sys/fs/cgroup".into(),
