@@ -234,6 +234,72 @@ pub fn clear_read_only(fd: BorrowedFd<'_>) -> io::Result<()> {
     }
 }
 
+/// Makes a stream socket and closes it.
+pub fn socket(family: i32) -> io::Result<()> {
+    // SAFETY: the call takes integers only.
+    let fd = unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor for us alone.
+    drop(unsafe { OwnedFd::from_raw_fd(fd) });
+    Ok(())
+}
+
+/// A call that a seccomp filter has handed to its listener.
+pub struct Notice {
+    id: u64,
+    /// The number of the system call.
+    pub call: i32,
+}
+
+/// The next call that the filter behind the listener hands over (seccomp_unotify(2), Linux 5.0).
+pub fn receive_notice(listener: BorrowedFd<'_>) -> io::Result<Notice> {
+    // SAFETY: all zero is a valid value of this plain struct, and the one that the kernel wants.
+    let mut notice: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel fills the one struct that is passed.
+    let done = unsafe {
+        libc::ioctl(
+            listener.as_raw_fd(),
+            libc::SECCOMP_IOCTL_NOTIF_RECV as _,
+            &raw mut notice,
+        )
+    };
+    if done < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(Notice {
+            id: notice.id,
+            call: notice.data.nr,
+        })
+    }
+}
+
+/// Makes the call fail with this errno, or go on where it is 0 (SECCOMP_USER_NOTIF_FLAG_CONTINUE, Linux 5.5).
+pub fn answer_notice(listener: BorrowedFd<'_>, notice: &Notice, errno: i32) -> io::Result<()> {
+    const CONTINUE: u32 = 1;
+    let flags = if errno == 0 { CONTINUE } else { 0 };
+    let mut answer = libc::seccomp_notif_resp {
+        id: notice.id,
+        val: 0,
+        error: -errno,
+        flags,
+    };
+    // SAFETY: the kernel reads the one struct that is passed.
+    let done = unsafe {
+        libc::ioctl(
+            listener.as_raw_fd(),
+            libc::SECCOMP_IOCTL_NOTIF_SEND as _,
+            &raw mut answer,
+        )
+    };
+    if done < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
+}
+
 pub fn personality() -> i32 {
     // SAFETY: 0xffffffff asks for the present value and changes nothing.
     unsafe { libc::personality(0xffff_ffff) }

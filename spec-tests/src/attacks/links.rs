@@ -184,7 +184,7 @@ fn a_console_link_makes_nothing_on_the_host(case: &Case) -> Verdict {
     bundle.symlink(outside.join("ptmx"), "/dev/ptmx")?;
     bundle.process()["terminal"] = json!(true);
     bundle.answers(&[Ask::Process])?.write()?;
-    let socket = crate::harness::console::ConsoleSocket::listen(case)?;
+    let socket = crate::harness::console::FdSocket::listen(case)?;
     let call = case
         .runtime(["create", "--console-socket"])
         .arg(socket.path());

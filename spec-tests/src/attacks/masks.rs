@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::harness::bundle::Bundle;
 use crate::harness::case::Case;
-use crate::harness::console::ConsoleSocket;
+use crate::harness::console::FdSocket;
 use crate::harness::container::parse_line;
 use crate::harness::swapper::Swapper;
 use crate::harness::verdict::{Verdict, equal, fail, holds};
@@ -108,7 +108,7 @@ fn a_false_pts_is_not_put_at_the_console(case: &Case) -> Verdict {
     bundle.bind(&volume, "/dev/pts", &["rw"]);
     bundle.process()["terminal"] = json!(true);
     bundle.args(&["/bin/probe", "hang"]).write()?;
-    let socket = ConsoleSocket::listen(case)?;
+    let socket = FdSocket::listen(case)?;
     let asks = serde_json::to_string(&[Ask::Stat("/dev/console".into())])?;
     let _swapper = Swapper::start(&volume.join("0"), &volume.join("false"))?;
     for _ in 0..CONSOLE_ROUNDS {

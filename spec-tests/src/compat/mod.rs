@@ -6,7 +6,9 @@ mod descriptors;
 mod environment;
 mod errors;
 mod exec;
+mod features;
 mod kill;
+mod nested;
 mod options;
 mod pause;
 mod run;
@@ -30,4 +32,6 @@ pub const TESTS: &[&[Test]] = &[
     pause::TESTS,
     spec::TESTS,
     crash::TESTS,
+    nested::TESTS,
+    features::TESTS,
 ];

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::harness::bundle::Bundle;
 use crate::harness::case::Case;
-use crate::harness::console::{ConsoleSocket, Terminal};
+use crate::harness::console::{FdSocket, Terminal};
 use crate::harness::verdict::{Stop, Verdict, equal, holds};
 use crate::probe::ask::{Answer, Ask};
 use crate::tests;
@@ -32,7 +32,7 @@ fn with_terminal(case: &Case, asks: &[Ask]) -> Verdict<Bundle> {
 
 /// The answers that the payload gives on the terminal of the console socket.
 fn ask_on_console(case: &Case, bundle: &Bundle, count: usize) -> Verdict<Vec<Answer>> {
-    let socket = ConsoleSocket::listen(case)?;
+    let socket = FdSocket::listen(case)?;
     bundle.write()?;
     let call = case
         .runtime(["create", "--console-socket"])
@@ -124,7 +124,7 @@ fn a_terminal_without_a_console_socket_is_an_error_when_detached(case: &Case) ->
 fn a_console_socket_without_a_terminal_is_an_error(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.serves().write()?;
-    let socket = ConsoleSocket::listen(case)?;
+    let socket = FdSocket::listen(case)?;
     let call = case
         .runtime(["create", "--console-socket"])
         .arg(socket.path())
@@ -155,7 +155,7 @@ fn a_missing_console_socket_is_an_error(case: &Case) -> Verdict {
 fn exec_sends_a_terminal_to_its_console_socket(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     let container = case.started(&mut bundle)?;
-    let socket = ConsoleSocket::listen(case)?;
+    let socket = FdSocket::listen(case)?;
     let asks = serde_json::to_string(&[Ask::Process])?;
     let call = case
         .runtime(["exec", "--tty", "--detach", "--console-socket"])

@@ -7,6 +7,7 @@ mod filesystems;
 mod masks;
 mod namespaces;
 mod propagation;
+mod seccomp;
 mod sysctl;
 mod user_namespace;
 
@@ -22,4 +23,5 @@ pub const TESTS: &[&[Test]] = &[
     sysctl::TESTS,
     propagation::TESTS,
     masks::TESTS,
+    seccomp::TESTS,
 ];

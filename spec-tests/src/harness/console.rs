@@ -1,4 +1,4 @@
-//! A console socket that receives a terminal from the runtime, and terminals of the suite's own.
+//! A socket that receives a descriptor from the runtime (a terminal, a seccomp listener), and terminals of the suite's own.
 //!
 //! Runs in: the worker.
 
@@ -15,15 +15,15 @@ use super::case::Case;
 use super::verdict::{Verdict, fail};
 use crate::sys;
 
-pub struct ConsoleSocket<'a> {
+pub struct FdSocket<'a> {
     case: &'a Case,
     path: PathBuf,
     listener: UnixListener,
 }
 
-impl<'a> ConsoleSocket<'a> {
+impl<'a> FdSocket<'a> {
     pub fn listen(case: &'a Case) -> Verdict<Self> {
-        let path = case.dir.join("console.sock");
+        let path = case.dir.join("fd.sock");
         Ok(Self {
             case,
             listener: UnixListener::bind(&path)?,
@@ -37,12 +37,21 @@ impl<'a> ConsoleSocket<'a> {
 
     /// The terminal that the runtime sent.
     pub fn receive(&self) -> Verdict<Terminal<'a>> {
+        let (main, _) = self.receive_fd()?;
+        Ok(Terminal {
+            case: self.case,
+            main: File::from(main),
+        })
+    }
+
+    /// The one descriptor that came over the next connection, and the text beside it.
+    pub fn receive_fd(&self) -> Verdict<(OwnedFd, String)> {
         if !sys::readable_before(self.listener.as_fd(), self.case.deadline)? {
-            return fail("nobody connected to the console socket");
+            return fail("nobody connected to the socket");
         }
         let (stream, _) = self.listener.accept()?;
         if !sys::readable_before(stream.as_fd(), self.case.deadline)? {
-            return fail("nothing was sent to the console socket");
+            return fail("nothing was sent to the socket");
         }
         let mut data = [0u8; 4096];
         let mut control = nix::cmsg_space!([std::os::fd::RawFd; 4]);
@@ -59,20 +68,21 @@ impl<'a> ConsoleSocket<'a> {
                 received.extend(fds.into_iter().map(adopt));
             }
         }
+        let got = message.bytes;
         if received.len() != 1 {
             return fail(format!(
-                "{} descriptors came over the console socket, not one",
+                "{} descriptors came over the socket, not one",
                 received.len()
             ));
         }
-        Ok(Terminal {
-            case: self.case,
-            main: File::from(received.remove(0)),
-        })
+        Ok((
+            received.remove(0),
+            String::from_utf8_lossy(&data[..got]).into_owned(),
+        ))
     }
 }
 
-#[allow(unsafe_code, reason = "one descriptor of a message, as in sys")]
+#[allow(unsafe_code)]
 fn adopt(fd: std::os::fd::RawFd) -> OwnedFd {
     // SAFETY: recvmsg has just installed this descriptor for us alone.
     unsafe { OwnedFd::from_raw_fd(fd) }

@@ -95,6 +95,7 @@ pub fn act(ask: &Ask) -> io::Result<Answer> {
         Ask::Kill { pid, signal } => {
             nix::sys::signal::kill(Pid::from_raw(*pid), Signal::try_from(*signal)?)?
         }
+        Ask::Socket(family) => sys::socket(*family)?,
         Ask::SleepMs(ms) => std::thread::sleep(Duration::from_millis(*ms)),
         Ask::Exit(status) => std::process::exit(*status),
         _ => return Err(io::Error::from_raw_os_error(libc::EINVAL)),

@@ -72,6 +72,8 @@ pub enum Ask {
         pid: i32,
         signal: i32,
     },
+    /// Makes a stream socket of this address family.
+    Socket(i32),
     /// Whether a TCP listener on 127.0.0.1 can be connected to.
     Loopback,
     /// Nanoseconds of the clock with this number.
