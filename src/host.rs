@@ -42,6 +42,9 @@ pub struct Wanted {
     pub cgroup: bool,
     /// What newuidmap(1) would allow.
     pub subordinate_ids: bool,
+    /// The one uid and gid to be mapped, where there are no others: if they are the caller's,
+    /// newuidmap(1) is not needed.
+    pub only_ids: Option<(u32, u32)>,
     /// Whether this file stands for the caller's own network namespace.
     pub network_namespace: Option<PathBuf>,
 }
@@ -86,7 +89,8 @@ impl Host {
         if let Some(path) = &wanted.network_namespace {
             host.is_own_network = identity::is_own_network(path);
         }
-        if wanted.subordinate_ids && !host.may_map_ids() {
+        let only_own = wanted.only_ids == Some((host.euid, host.egid));
+        if wanted.subordinate_ids && !only_own && !host.may_map_ids() {
             host.subordinate = Some(subordinate::probe(host.euid));
         }
         Ok(host)

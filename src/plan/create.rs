@@ -11,6 +11,7 @@ use super::namespaces::{Kind, Namespaces};
 use super::process::Process;
 use super::rootfs::Rootfs;
 use super::{Descriptors, HostPath, Plan, c_string, mounts, sysctl};
+use crate::bundle::linux::IdMapping;
 use crate::bundle::{Bundle, Config};
 use crate::error::{Context, Error, Result};
 use crate::host::{Host, Wanted};
@@ -39,8 +40,10 @@ pub enum Rootless {
 /// What [`Host::probe`] has to find out for this container; less is faster.
 pub fn wanted(bundle: &Bundle, options: &CreateOptions) -> Wanted {
     let linux = bundle.config.linux();
-    let only_own_id =
-        |maps: &[crate::bundle::linux::IdMapping]| matches!(maps, [one] if one.size == 1);
+    let only = |maps: &[IdMapping]| match maps {
+        [one] if one.size == 1 => Some(one.host_id),
+        _ => None,
+    };
     let network = linux
         .namespace("network")
         .and_then(|namespace| namespace.path.as_deref());
@@ -49,7 +52,8 @@ pub fn wanted(bundle: &Bundle, options: &CreateOptions) -> Wanted {
             .filter(|path| !path.is_empty() && !linux.sysctl.is_empty())
             .map(Into::into),
         cgroup: options.cgroup_manager != CgroupManager::Disabled,
-        subordinate_ids: !(only_own_id(&linux.uid_mappings) && only_own_id(&linux.gid_mappings)),
+        subordinate_ids: !linux.has_namespace("user") || linux.makes_namespace("user"),
+        only_ids: only(&linux.uid_mappings).zip(only(&linux.gid_mappings)),
     }
 }
 
@@ -57,7 +61,11 @@ impl Plan {
     /// Decides everything about the container. What cannot be done is refused here, before
     /// anything exists.
     pub fn for_create(bundle: &Bundle, options: &CreateOptions, host: &Host) -> Result<Plan> {
-        Plan::decide(bundle, options, host).context(|| "config.json")
+        // What is not of config.json, an option of the command line, has no place in it.
+        Plan::decide(bundle, options, host).map_err(|e| match e.pointer() {
+            Some(_) => e.within("config.json"),
+            None => e,
+        })
     }
 
     fn decide(bundle: &Bundle, options: &CreateOptions, host: &Host) -> Result<Plan> {

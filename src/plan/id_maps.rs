@@ -114,14 +114,102 @@ fn choose_writer(uids: Vec<IdRange>, gids: Vec<IdRange>, host: &Host) -> Result<
     if only(&uids, host.euid) && only(&gids, host.egid) {
         return Ok(maps(IdMapWriter::Direct, true));
     }
-    if host.subordinate.as_ref().is_some_and(|found| !found.tools) {
+    let Some(subordinate) = &host.subordinate else {
+        return Ok(maps(IdMapWriter::Newidmap, false));
+    };
+    if !subordinate.tools {
         return Err(Error::unsupported(
             "linux.uidMappings: mapping other ids than one's own takes newuidmap and newgidmap",
         )
         .with_pointer("/linux/uidMappings")
         .with_hint("install newuidmap and newgidmap (package uidmap or shadow-utils), or map only your own uid and gid"));
     }
+    check_subordinate(
+        &SUBUID,
+        &uids,
+        host.euid,
+        &subordinate.uids,
+        &subordinate.user,
+    )?;
+    check_subordinate(
+        &SUBGID,
+        &gids,
+        host.egid,
+        &subordinate.gids,
+        &subordinate.user,
+    )?;
     Ok(maps(IdMapWriter::Newidmap, false))
+}
+
+/// A kind of subordinate ids, as messages name it.
+struct Subids {
+    what: &'static str,
+    file: &'static str,
+    option: &'static str,
+}
+
+const SUBUID: Subids = Subids {
+    what: "uid",
+    file: "/etc/subuid",
+    option: "--add-subuids",
+};
+
+const SUBGID: Subids = Subids {
+    what: "gid",
+    file: "/etc/subgid",
+    option: "--add-subgids",
+};
+
+/// Refuses what newuidmap(1) would: ids that are neither the user's own nor subordinate.
+fn check_subordinate(
+    kind: &Subids,
+    maps: &[IdRange],
+    own: u32,
+    ranges: &[(u32, u32)],
+    user: &str,
+) -> Result<()> {
+    for (n, map) in maps.iter().enumerate() {
+        let mut next = u64::from(map.outside);
+        let end = next + u64::from(map.count);
+        while next < end {
+            let covers = |&&(first, count): &&(u32, u32)| {
+                (u64::from(first)..u64::from(first) + u64::from(count)).contains(&next)
+            };
+            next = match ranges.iter().find(covers) {
+                Some(&(first, count)) => u64::from(first) + u64::from(count),
+                None if next == u64::from(own) => next + 1,
+                None => return Err(not_subordinate(kind, n, map, next, ranges, user)),
+            };
+        }
+    }
+    Ok(())
+}
+
+fn not_subordinate(
+    kind: &Subids,
+    n: usize,
+    map: &IdRange,
+    id: u64,
+    ranges: &[(u32, u32)],
+    user: &str,
+) -> Error {
+    let Subids { what, file, option } = kind;
+    let has: Vec<String> = ranges
+        .iter()
+        .map(|(first, count)| format!("{first}:{count}"))
+        .collect();
+    let has = match has.is_empty() {
+        true => "no range".to_owned(),
+        false => has.join(", "),
+    };
+    let last = u64::from(map.outside) + u64::from(map.count) - 1;
+    Error::unsupported(format!(
+        "linux.{what}Mappings[{n}]: host {what} {id} is not {user}'s to map: {file} gives {has}"
+    ))
+    .with_pointer(format!("/linux/{what}Mappings/{n}"))
+    .with_hint(format!(
+        "map what {file} gives, or let root run: usermod {option} {id}-{last} {user}"
+    ))
 }
 
 #[cfg(test)]
@@ -250,6 +338,26 @@ mod tests {
         assert_eq!(
             plan(config).unwrap_err().to_string(),
             "config.json: process.user.uid: 5 is not mapped in the container's user namespace"
+        );
+    }
+    #[test]
+    fn ids_beyond_the_subordinate_ones_are_refused_with_the_file_and_the_command() {
+        let error = plan_of(&[(0, 1000, 1), (1, 100_000, 65_537)], &golden::user()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "linux.uidMappings[1]: host uid 165536 is not ann's to map: /etc/subuid gives 100000:65536"
+        );
+        let hint = error.hint().unwrap();
+        assert!(
+            hint.contains("usermod --add-subuids 165536-165536 ann"),
+            "{hint}"
+        );
+        let mut host = golden::user();
+        host.subordinate.as_mut().unwrap().uids.clear();
+        let error = plan_of(&[(0, 5, 1)], &host).unwrap_err();
+        assert!(
+            error.to_string().ends_with("/etc/subuid gives no range"),
+            "{error}"
         );
     }
 }
