@@ -13,7 +13,7 @@ use super::rootfs::Rootfs;
 use super::{Descriptors, HostPath, Plan, c_string, mounts, sysctl};
 use crate::bundle::linux::IdMapping;
 use crate::bundle::{Bundle, Config};
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 use crate::host::{Host, Wanted};
 
 /// What the command line says of a container to be made.
