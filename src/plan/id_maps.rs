@@ -178,21 +178,14 @@ fn check_subordinate(
             next = match ranges.iter().find(covers) {
                 Some(&(first, count)) => u64::from(first) + u64::from(count),
                 None if next == u64::from(own) => next + 1,
-                None => return Err(not_subordinate(kind, n, map, next, ranges, user)),
+                None => return Err(not_subordinate(kind, n, next, ranges, user)),
             };
         }
     }
     Ok(())
 }
 
-fn not_subordinate(
-    kind: &Subids,
-    n: usize,
-    map: &IdRange,
-    id: u64,
-    ranges: &[(u32, u32)],
-    user: &str,
-) -> Error {
+fn not_subordinate(kind: &Subids, n: usize, id: u64, ranges: &[(u32, u32)], user: &str) -> Error {
     let Subids { what, file, option } = kind;
     let has: Vec<String> = ranges
         .iter()
@@ -202,13 +195,13 @@ fn not_subordinate(
         true => "no range".to_owned(),
         false => has.join(", "),
     };
-    let last = u64::from(map.outside) + u64::from(map.count) - 1;
+    // Which numbers are free only root can know; to name some could hand out another's ids.
     Error::unsupported(format!(
         "linux.{what}Mappings[{n}]: host {what} {id} is not {user}'s to map: {file} gives {has}"
     ))
     .with_pointer(format!("/linux/{what}Mappings/{n}"))
     .with_hint(format!(
-        "map what {file} gives, or let root run: usermod {option} {id}-{last} {user}"
+        "map your own {what} and what {file} gives; root adds a range by usermod {option} FIRST-LAST {user}"
     ))
 }
 
@@ -349,7 +342,7 @@ mod tests {
         );
         let hint = error.hint().unwrap();
         assert!(
-            hint.contains("usermod --add-subuids 165536-165536 ann"),
+            hint.contains("usermod --add-subuids FIRST-LAST ann"),
             "{hint}"
         );
         let mut host = golden::user();
