@@ -1,5 +1,6 @@
 //! What the compiler is held to: libseccomp, seccompiler and the kernel itself.
 
+mod cost;
 mod equivalence;
 mod kernel;
 mod machine;
