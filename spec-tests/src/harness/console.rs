@@ -82,7 +82,7 @@ impl<'a> FdSocket<'a> {
     }
 }
 
-#[allow(unsafe_code)]
+#[allow(unsafe_code, reason = "one descriptor of a message, as in sys")]
 fn adopt(fd: std::os::fd::RawFd) -> OwnedFd {
     // SAFETY: recvmsg has just installed this descriptor for us alone.
     unsafe { OwnedFd::from_raw_fd(fd) }
