@@ -6,6 +6,7 @@
 //! Runs in: parent.
 
 #![deny(unsafe_code)]
+#![cfg_attr(not(test), no_main)]
 #![allow(dead_code, reason = "until the house is whole")]
 
 mod bundle;
@@ -28,13 +29,13 @@ mod terminal;
 use cli::Parsed;
 use error::Error;
 
-fn main() {
-    std::process::exit(run().into());
-}
+entry!(run);
 
 /// Parses and dispatches. Returns the exit status.
 fn run() -> u8 {
-    let call = match cli::parse(std::env::args_os()) {
+    let arguments: Vec<_> = std::env::args_os().collect();
+    cli::shield_early(&arguments);
+    let call = match cli::parse(arguments) {
         Ok(Parsed::Call(call)) => call,
         Ok(Parsed::Text(text)) => return status(cli::print(text).map(|()| 0), 1),
         Ok(Parsed::TextThen(text, error)) => {

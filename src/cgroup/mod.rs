@@ -49,7 +49,7 @@ pub struct Guard {
     kept: bool,
 }
 
-/// Makes the cgroup, writes its settings and loads its device program. None where the
+/// Makes the cgroup and writes its settings; [`Guard::confine`] does the rest. None where the
 /// container goes without one: because the plan says so, or because the right to make one is
 /// missing and nothing in config.json needs it.
 ///
@@ -84,9 +84,6 @@ pub fn create(cgroup: &Cgroup, privilege: Privilege) -> Result<Option<Guard>> {
         }
     };
     settings::apply(&guard.handle, &cgroup.settings)?;
-    if let Some(rules) = &cgroup.devices {
-        confine_devices(&guard.handle, rules, privilege)?;
-    }
     Ok(Some(guard))
 }
 
@@ -168,6 +165,16 @@ impl Guard {
 
     pub fn handle(&self) -> &Handle {
         &self.handle
+    }
+
+    /// Loads and attaches the device program, where there are rules. It takes the kernel as
+    /// long to verify one as to make a namespace, so this is for the time while init is at
+    /// work on its mounts: what holds before is no narrower than what init needs.
+    pub fn confine(&self, cgroup: &Cgroup, privilege: Privilege) -> Result<()> {
+        match &cgroup.devices {
+            Some(rules) => confine_devices(&self.handle, rules, privilege),
+            None => Ok(()),
+        }
     }
 
     fn is_new(&self) -> bool {

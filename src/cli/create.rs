@@ -12,7 +12,6 @@ use crate::error::{Context, Result};
 use crate::plan::Plan;
 use crate::process::foreground::Signals;
 use crate::process::parent::{self, Release, Wishes};
-use crate::process::shield;
 use crate::state::Slot;
 
 #[derive(Args, Debug)]
@@ -30,6 +29,7 @@ pub struct Create {
 impl Verb for Create {
     const NAME: &'static str = "create";
     const ABOUT: &'static str = "Make a container and leave it waiting for start";
+    const SHIELDED: bool = true;
 
     fn run(self, global: &Global) -> Result<u8> {
         self.options.check()?;
@@ -42,7 +42,6 @@ impl Verb for Create {
 impl Create {
     fn create(&self, global: &Global) -> Result<()> {
         let options = &self.options;
-        shield::raise()?;
         let (bundle, plan) = options.plan(Self::NAME, global)?;
         options.need_console_socket(&plan)?;
         let signals = Signals::block()?;

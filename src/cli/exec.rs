@@ -19,7 +19,6 @@ use crate::log;
 use crate::plan::{self, ExecOptions};
 use crate::process::enter::{self, Container};
 use crate::process::foreground::Signals;
-use crate::process::shield;
 use crate::state::{Record, Status};
 
 #[derive(Args, Debug)]
@@ -159,6 +158,7 @@ impl Exec {
 impl Verb for Exec {
     const NAME: &'static str = "exec";
     const ABOUT: &'static str = "Run one more process in a running container";
+    const SHIELDED: bool = true;
     const USAGE: Option<&'static str> = Some("[OPTIONS] <CONTAINER> [COMMAND [ARGUMENTS]...]");
     /// As runc's, so that a caller can tell it from most statuses of the process itself.
     const FAILURE: u8 = 255;
@@ -172,7 +172,6 @@ impl Verb for Exec {
 
 impl Exec {
     fn exec(&self, id: &str, global: &Global) -> Result<u8> {
-        shield::raise()?;
         let descriptors = passed::descriptors(self.preserve_fds)?;
         let console_socket = passed::absolute(self.console_socket.as_deref())?;
         let mut container = global.root()?.open(id)?;

@@ -34,9 +34,12 @@ mod state;
 mod update;
 mod version;
 
+use std::ffi::OsString;
+
 use clap::{ArgMatches, Command};
 
 use crate::error::{Error, Result};
+use crate::process::shield;
 
 pub use global::Global;
 pub use output::print;
@@ -75,6 +78,9 @@ trait Verb: clap::Args {
     /// False for a verb that understands its options and does nothing else yet. Engines ask
     /// by `NAME --help` whether it works, so for such a verb that fails too.
     const WORKS: bool = true;
+    /// True for a verb that comes near a container's processes, which must not be able to
+    /// write to the binary that it runs ([`shield`]).
+    const SHIELDED: bool = false;
 
     /// Returns the exit status: 0, or that of the payload.
     fn run(self, global: &Global) -> Result<u8>;
@@ -86,6 +92,7 @@ struct Entry {
     usage: Option<&'static str>,
     failure: u8,
     works: bool,
+    shielded: bool,
     options: fn(Command) -> Command,
     run: fn(&ArgMatches, &Global) -> Result<u8>,
 }
@@ -97,12 +104,27 @@ const fn entry<V: Verb>() -> Entry {
         usage: V::USAGE,
         failure: V::FAILURE,
         works: V::WORKS,
+        shielded: V::SHIELDED,
         options: V::augment_args,
         run: |matches, global| {
             V::from_arg_matches(matches)
                 .map_err(|e| parse::usage_error(&e))?
                 .run(global)
         },
+    }
+}
+
+/// Raises the shield of a verb that wants it before anything else is done, since all that is
+/// done before it is done twice. What looks like a verb in other arguments costs a call or
+/// three. A failure shows again in [`Call::run`], once the log is there to take it.
+pub fn shield_early(arguments: &[OsString]) {
+    let named = |verb: &&Entry| arguments.iter().skip(1).any(|word| word == verb.name);
+    if VERBS
+        .iter()
+        .filter(|verb| verb.shielded)
+        .any(|verb| named(&verb))
+    {
+        let _ = shield::raise();
     }
 }
 
@@ -116,6 +138,9 @@ pub struct Call {
 impl Call {
     /// Carries the verb out and returns the exit status, that of the payload included.
     pub fn run(self) -> Result<u8> {
+        if self.entry.shielded {
+            shield::raise()?;
+        }
         (self.entry.run)(&self.matches, &self.global)
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::plan::{Descriptors, HostPath};
-use crate::sys::process;
+use crate::sys::descriptor;
 
 /// An option's path, seen from the present directory.
 pub fn absolute(path: Option<&Path>) -> Result<Option<HostPath>> {
@@ -26,7 +26,7 @@ pub fn descriptors(preserve: u32) -> Result<Descriptors> {
         preserve,
     };
     for fd in 3..descriptors.first_closed() {
-        if !process::was_passed(fd as i32) {
+        if !descriptor::is_open(fd as i32) {
             return Err(Error::invalid(format!(
                 "file descriptor {fd} was not passed to rt (LISTEN_FDS={}, --preserve-fds={})",
                 descriptors.listen, descriptors.preserve

@@ -33,6 +33,7 @@ pub struct Restore {
 impl Verb for Restore {
     const NAME: &'static str = "restore";
     const ABOUT: &'static str = "Make a container from its checkpoint";
+    const SHIELDED: bool = true;
     const WORKS: bool = false;
 
     fn run(self, _global: &Global) -> Result<u8> {

@@ -12,7 +12,6 @@ use crate::error::{Context, Result};
 use crate::plan::Plan;
 use crate::process::foreground::{self, Signals};
 use crate::process::parent::{self, Child, Release, Wishes};
-use crate::process::shield;
 use crate::state::Slot;
 
 #[derive(Args, Debug)]
@@ -36,6 +35,7 @@ pub struct Run {
 impl Verb for Run {
     const NAME: &'static str = "run";
     const ABOUT: &'static str = "Make a container, start it, and wait for its end";
+    const SHIELDED: bool = true;
 
     fn run(self, global: &Global) -> Result<u8> {
         self.options.check()?;
@@ -47,7 +47,6 @@ impl Verb for Run {
 impl Run {
     fn run_container(&self, global: &Global) -> Result<u8> {
         let options = &self.options;
-        shield::raise()?;
         let (bundle, plan) = options.plan(Self::NAME, global)?;
         if self.detach {
             options.need_console_socket(&plan)?;

@@ -112,6 +112,9 @@ pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) 
         outcome,
         cgroup,
     };
+    if let Some(cgroup) = &child.cgroup {
+        cgroup.confine(&plan.cgroup, privilege(plan))?;
+    }
     child.serve(plan, slot, wishes, signals)?;
     Ok(child)
 }

@@ -79,7 +79,12 @@ impl Wire {
 
     /// The next frame, or none when the other end is gone.
     pub fn receive(&self) -> Result<Option<(Frame, Option<OwnedFd>)>> {
-        let mut buffer = vec![0; LONGEST];
+        let length = match socket::next_length(self.socket.as_fd()) {
+            Ok(length) => length.min(LONGEST),
+            Err(Errno::ECONNRESET) => return Ok(None),
+            Err(errno) => return Err(Error::syscall("recvfrom", "wire, MSG_PEEK", errno as i32)),
+        };
+        let mut buffer = vec![0; length.max(1)];
         let (length, fd) = match socket::receive(self.socket.as_fd(), &mut buffer) {
             // The other end died with a message of ours unread.
             Err(Errno::ECONNRESET) | Ok((0, _)) => return Ok(None),

@@ -136,6 +136,16 @@ impl Directory {
         }
     }
 
+    /// Writes a file that is not there yet, and that nobody reads before the record is there.
+    pub fn create(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+        let fd = nix::fcntl::openat(&self.fd, name, flags, Mode::from_bits_truncate(0o600))
+            .map_err(|errno| failed("openat", &self.path, name, errno))?;
+        File::from(fd)
+            .write_all(bytes)
+            .map_err(|e| Error::io("write", self.path.join(name), &e))
+    }
+
     /// Replaces a file as a whole: a reader sees the old bytes or the new ones. Nothing is
     /// forced to the disk, since no container outlives the machine.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {

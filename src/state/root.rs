@@ -260,7 +260,7 @@ impl Slot {
 
     /// Keeps config.json as it is now, for `exec` and `delete`.
     pub fn save_config(&self, bytes: &[u8]) -> Result<()> {
-        self.directory.write(directory::CONFIG, bytes)
+        self.directory.create(directory::CONFIG, bytes)
     }
 
     /// The container's directory, for the gate's address.

@@ -31,6 +31,12 @@ pub fn close_all_but(first: u32, keep: &[BorrowedFd<'_>]) -> Result<()> {
     close_between(next, u32::MAX, Close::Now)
 }
 
+/// Whether descriptor number `fd` is open.
+pub fn is_open(fd: RawFd) -> bool {
+    // SAFETY: reading flags touches no memory.
+    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+}
+
 /// When [`close_from`] takes effect.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Close {

@@ -10,6 +10,7 @@
 pub mod bpf;
 pub mod capability;
 pub mod descriptor;
+pub mod entry;
 pub mod file;
 pub mod keyring;
 pub mod limits;

@@ -383,9 +383,3 @@ pub fn set_domainname(name: &CStr) -> nix::Result<()> {
     let result = unsafe { libc::setdomainname(name.as_ptr(), name.count_bytes()) };
     Errno::result(result).map(drop)
 }
-
-/// Whether descriptor number `fd` is open.
-pub fn was_passed(fd: RawFd) -> bool {
-    // SAFETY: reading flags touches no memory.
-    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
-}

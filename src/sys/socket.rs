@@ -76,6 +76,17 @@ pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> nix::Result<(usize,
     Ok((message.bytes, received))
 }
 
+/// Waits for the next message and gives its length; it stays to be received.
+pub fn next_length(socket: BorrowedFd<'_>) -> nix::Result<usize> {
+    retry(|| {
+        nix::sys::socket::recv(
+            socket.as_raw_fd(),
+            &mut [],
+            MsgFlags::MSG_PEEK | MsgFlags::MSG_TRUNC,
+        )
+    })
+}
+
 /// A listening socket at `directory`/`name`, whatever the length of the directory's path.
 ///
 /// sun_path holds 107 bytes, less than the state path of a rootless docker, so the address

@@ -1,0 +1,45 @@
+//! The entry of the program, in place of the one that Rust's standard library brings.
+//!
+//! That one reads /proc/self/maps, makes a stack for a signal handler and asks for the number
+//! of processors, at every start: a tenth of a millisecond, twice where
+//! [`crate::process::shield`] starts the program again. What it does for safety is done here.
+
+use nix::fcntl::OFlag;
+use nix::sys::signal::{SigHandler, Signal};
+use nix::sys::stat::Mode;
+
+/// Makes `$run`, a `fn() -> u8`, the program: its result is the exit status.
+#[macro_export]
+macro_rules! entry {
+    ($run:path) => {
+        /// Called by the C library's start-up code, once.
+        // SAFETY: the C library's start-up code looks for this name and calls it with these
+        // arguments; no other function of the program has it.
+        #[allow(unsafe_code, reason = "the only way to be called by the C library")]
+        #[cfg(not(test))]
+        #[unsafe(no_mangle)]
+        pub extern "C" fn main(
+            _argc: std::ffi::c_int,
+            _argv: *const *const std::ffi::c_char,
+        ) -> std::ffi::c_int {
+            $crate::sys::entry::prepare();
+            $run().into()
+        }
+    };
+}
+
+/// What every program wants before its first line: descriptors 0 to 2 that are taken, so that
+/// no file of ours becomes somebody's standard error, and writes that fail rather than kill.
+pub fn prepare() {
+    for stream in 0..=2 {
+        if !super::descriptor::is_open(stream)
+            && nix::fcntl::open("/dev/null", OFlag::O_RDWR, Mode::empty())
+                .map(std::os::fd::IntoRawFd::into_raw_fd)
+                != Ok(stream)
+        {
+            std::process::abort();
+        }
+    }
+    // SAFETY: SIG_IGN runs no code of ours.
+    let _ = unsafe { nix::sys::signal::signal(Signal::SIGPIPE, SigHandler::SigIgn) };
+}
