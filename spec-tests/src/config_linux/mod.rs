@@ -8,6 +8,7 @@ mod masks;
 mod namespaces;
 mod propagation;
 mod seccomp;
+mod seccomp_actions;
 mod sysctl;
 mod user_namespace;
 
@@ -24,4 +25,5 @@ pub const TESTS: &[&[Test]] = &[
     propagation::TESTS,
     masks::TESTS,
     seccomp::TESTS,
+    seccomp_actions::TESTS,
 ];

@@ -35,6 +35,14 @@ impl<'a> FdSocket<'a> {
         &self.path
     }
 
+    /// Whether somebody has connected.
+    pub fn has_connection(&self) -> Verdict<bool> {
+        Ok(sys::readable_before(
+            self.listener.as_fd(),
+            std::time::Instant::now(),
+        )?)
+    }
+
     /// The terminal that the runtime sent.
     pub fn receive(&self) -> Verdict<Terminal<'a>> {
         let (main, _) = self.receive_fd()?;

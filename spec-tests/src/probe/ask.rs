@@ -74,6 +74,11 @@ pub enum Ask {
     },
     /// Makes a stream socket of this address family.
     Socket(i32),
+    /// Any system call whose arguments are plain numbers; answers what it returns.
+    Call {
+        number: i64,
+        args: [u64; 6],
+    },
     /// Whether a TCP listener on 127.0.0.1 can be connected to.
     Loopback,
     /// Nanoseconds of the clock with this number.

@@ -19,6 +19,8 @@ use std::io::{BufRead, Write};
 
 use ask::{Answer, Ask};
 
+use crate::sys;
+
 /// Carries out the command line and returns the exit status.
 pub fn run(args: &[String]) -> i32 {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
@@ -88,6 +90,7 @@ fn answer(ask: &Ask) -> Answer {
             .map(|target| Answer::Text(target.to_string_lossy().into_owned())),
         Ask::WindowSize => look::window_size().map(Answer::Text),
         Ask::Clock(clock) => look::clock(*clock).map(Answer::Number),
+        Ask::Call { number, args } => sys::call(*number, *args).map(Answer::Number),
         Ask::Loopback => act::loopback(),
         Ask::HijackPrograms { within_ms } => {
             Ok(Answer::Number(attack::hijack_programs(*within_ms)))
