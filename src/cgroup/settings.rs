@@ -6,8 +6,16 @@ use nix::errno::Errno;
 
 use super::Handle;
 use super::v2::Directory;
+use crate::bundle::checks::place_in_words;
 use crate::error::{Context, Error, Result};
-use crate::plan::cgroup::Setting;
+use crate::plan::cgroup::{Absent, Setting};
+
+/// What was in a file before: written back, it undoes a setting.
+#[derive(Debug, PartialEq, Eq)]
+struct Former {
+    file: String,
+    value: String,
+}
 
 /// Writes the settings in their order, after the controllers that they belong to are
 /// switched on. A setting that cannot be written is an error that names its place in
@@ -15,15 +23,117 @@ use crate::plan::cgroup::Setting;
 pub(super) fn apply(handle: &Handle, settings: &[Setting]) -> Result<()> {
     let refusals = enable(handle, &controllers(settings))?;
     for setting in settings {
-        handle
-            .directory()
-            .write(&setting.file, &setting.value)
-            .map_err(|e| explain(e, handle, setting, &refusals))
-            .at(&setting.pointer, || {
-                setting.pointer.trim_start_matches('/').replace('/', ".")
-            })?;
+        write(handle, setting, &refusals, &mut None)?;
     }
     Ok(())
+}
+
+/// As [`apply`], of a cgroup in use: all of them are written or, where one cannot be, none
+/// stays. What is written back may fail in its turn; then that is said too.
+pub(super) fn replace(handle: &Handle, settings: &[Setting]) -> Result<()> {
+    let refusals = enable(handle, &controllers(settings))?;
+    for setting in settings {
+        refuse_if_in_use(handle, setting)?;
+    }
+    let mut former = Some(Vec::new());
+    for setting in settings {
+        if let Err(mut error) = write(handle, setting, &refusals, &mut former) {
+            for former in former.iter().flatten().rev() {
+                if let Err(e) = handle.directory().write(&former.file, &former.value) {
+                    error = error.with_hint(format!("the former value is not back: {e}"));
+                }
+            }
+            return Err(error);
+        }
+    }
+    Ok(())
+}
+
+/// Writes one setting; what was there before goes into `former`, if there is one.
+fn write(
+    handle: &Handle,
+    setting: &Setting,
+    refusals: &[Refusal],
+    former: &mut Option<Vec<Former>>,
+) -> Result<()> {
+    let directory = handle.directory();
+    let mut put = |file: &str, value: &str| -> Result<()> {
+        if let Some(former) = former {
+            let text = directory.read(file)?;
+            former.push(former_value(file, value, &text));
+        }
+        // A write of no bytes does nothing.
+        directory.write(file, if value.is_empty() { "\n" } else { value })
+    };
+    let result = match (put(&setting.file, &setting.value), &setting.absent) {
+        (Err(e), Absent::Skip) if is_absent(&e, handle, setting)? => Ok(()),
+        (Err(e), Absent::Write { file, value }) if is_absent(&e, handle, setting)? => {
+            put(file, value)
+        }
+        (result, _) => result,
+    };
+    result
+        .map_err(|e| explain(e, handle, setting, refusals))
+        .at(&setting.pointer, || place_in_words(&setting.pointer))
+}
+
+/// Whether the cgroup has the controller, and not this file of it.
+fn is_absent(e: &Error, handle: &Handle, setting: &Setting) -> Result<bool> {
+    // Open of a file that is not there, for writing, is EACCES in some cgroup file systems.
+    if !(e.is(Errno::ENOENT) || e.is(Errno::EACCES)) {
+        return Ok(false);
+    }
+    let controller = setting.file.split('.').next().unwrap_or_default();
+    Ok(lacks(handle.directory(), "cgroup.controllers", &[controller])?.is_empty())
+}
+
+fn refuse_if_in_use(handle: &Handle, setting: &Setting) -> Result<()> {
+    let Some(file) = setting.in_use else {
+        return Ok(());
+    };
+    let text = match handle.directory().read(file) {
+        Ok(text) => text,
+        Err(e) if e.is(Errno::ENOENT) => return Ok(()),
+        Err(e) => return Err(e),
+    };
+    let used: Option<u64> = text.trim().parse().ok();
+    let limit: Option<u64> = setting.value.parse().ok();
+    match (used, limit) {
+        (Some(used), Some(limit)) if used > limit => Err(Error::invalid(format!(
+            "{}: {limit} is below what is in use, {used} ({file}), and checkBeforeUpdate is set",
+            place_in_words(&setting.pointer)
+        ))
+        .with_pointer(setting.pointer.clone())),
+        _ => Ok(()),
+    }
+}
+
+/// What has to be written to have back what `text` says, once `value` is written. Files of a
+/// line per device take one line at a time, and do not list a device without a limit.
+fn former_value(file: &str, value: &str, text: &str) -> Former {
+    let key = value.split_ascii_whitespace().next().unwrap_or_default();
+    let line = |key: &str| {
+        text.lines()
+            .find(|line| line.split_ascii_whitespace().next() == Some(key))
+            .map(str::to_owned)
+    };
+    let value = match file {
+        "io.max" => {
+            line(key).unwrap_or_else(|| format!("{key} rbps=max wbps=max riops=max wiops=max"))
+        }
+        "io.latency" => line(key).unwrap_or_else(|| format!("{key} target=0")),
+        "rdma.max" => line(key).unwrap_or_else(|| format!("{key} hca_handle=max hca_object=max")),
+        "misc.max" => line(key).unwrap_or_else(|| format!("{key} max")),
+        "io.weight" | "io.bfq.weight" if key.contains(':') => {
+            line(key).unwrap_or_else(|| format!("{key} default"))
+        }
+        "io.weight" | "io.bfq.weight" => line("default").unwrap_or_else(|| text.trim().to_owned()),
+        _ => text.trim().to_owned(),
+    };
+    Former {
+        file: file.to_owned(),
+        value: if value.is_empty() { "\n".into() } else { value },
+    }
 }
 
 /// The controllers that the files belong to, each once: `pids.max` is of `pids`. The files
@@ -128,6 +238,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_was_there_can_be_written_back() {
+        let former = |file, value, text| former_value(file, value, text).value;
+        assert_eq!(former("memory.max", "5", "max\n"), "max");
+        assert_eq!(former("cpuset.cpus", "0", "\n"), "\n");
+        let io = "8:0 rbps=1 wbps=max riops=max wiops=max\n";
+        assert_eq!(former("io.max", "8:0 wbps=2", io), io.trim());
+        assert_eq!(
+            former("io.max", "8:16 wbps=2", io),
+            "8:16 rbps=max wbps=max riops=max wiops=max"
+        );
+        let weights = "default 100\n8:0 7\n";
+        assert_eq!(former("io.weight", "5", weights), "default 100");
+        assert_eq!(former("io.weight", "8:0 9", weights), "8:0 7");
+        assert_eq!(former("io.weight", "8:16 9", weights), "8:16 default");
+    }
+
+    #[test]
     fn each_controller_is_named_once_and_the_core_is_none() {
         let settings: Vec<Setting> = [
             "pids.max",
@@ -137,11 +264,7 @@ mod tests {
             "hugetlb.2MB.max",
         ]
         .into_iter()
-        .map(|file| Setting {
-            pointer: String::new(),
-            file: file.into(),
-            value: String::new(),
-        })
+        .map(|file| Setting::new("", file, ""))
         .collect();
         assert_eq!(controllers(&settings), ["cpu", "hugetlb", "pids"]);
     }

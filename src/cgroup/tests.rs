@@ -185,22 +185,14 @@ fn a_setting_without_its_controller_names_it_and_leaves_nothing() {
     with_cgroup2("setting", |mount, name| {
         let mut plan = plan(mount, &name);
         plan.settings = vec![
-            Setting {
-                pointer: "/x".into(),
-                file: "cgroup.max.depth".into(),
-                value: "7".into(),
-            },
-            Setting {
-                pointer: "/linux/resources/unified/nosuch.max".into(),
-                file: "nosuch.max".into(),
-                value: "1".into(),
-            },
+            Setting::new("/x", "cgroup.max.depth", "7"),
+            Setting::new("/linux/resources/unified/nosuch.max", "nosuch.max", "1"),
         ];
         let e = create(&plan, Privilege::Host).err().unwrap();
         assert_eq!(e.pointer(), Some("/linux/resources/unified/nosuch.max"));
         assert!(
             e.to_string()
-                .starts_with("linux.resources.unified.nosuch.max: nosuch.max: "),
+                .starts_with("linux.resources.unified[\"nosuch.max\"]: nosuch.max: "),
             "{e}"
         );
         assert!(e.hint().unwrap().contains("no controller"), "{e:?}");
@@ -218,11 +210,11 @@ fn a_controller_is_switched_on_down_the_path_for_a_setting_that_needs_it() {
             return eprintln!("skipped: hugetlb is not switched on in the root");
         }
         let mut plan = plan(mount, &name.join("a/b"));
-        let mut setting = Setting {
-            pointer: "/linux/resources/hugepageLimits/0".into(),
-            file: "hugetlb.2MB.max".into(),
-            value: "4194304".into(),
-        };
+        let mut setting = Setting::new(
+            "/linux/resources/hugepageLimits/0",
+            "hugetlb.2MB.max",
+            "4194304",
+        );
         plan.settings = vec![setting.clone()];
         let guard = create(&plan, Privilege::Host).unwrap().unwrap();
         let written = guard.handle().directory().read("hugetlb.2MB.max").unwrap();

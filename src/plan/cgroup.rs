@@ -55,6 +55,38 @@ pub struct Setting {
     pub pointer: String,
     pub file: String,
     pub value: String,
+    pub absent: Absent,
+    /// A file whose number must not be above `value`, or nothing is written: what is in use.
+    pub in_use: Option<&'static str>,
+}
+
+impl Setting {
+    /// One whose file has to be there.
+    pub fn new(
+        pointer: impl Into<String>,
+        file: impl Into<String>,
+        value: impl ToString,
+    ) -> Setting {
+        Setting {
+            pointer: pointer.into(),
+            file: file.into(),
+            value: value.to_string(),
+            absent: Absent::Fail,
+            in_use: None,
+        }
+    }
+}
+
+/// What follows where a cgroup has no such file although its controller is switched on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Absent {
+    Fail,
+    Skip,
+    /// Another one has the same effect.
+    Write {
+        file: String,
+        value: String,
+    },
 }
 
 /// One entry of the list of device rules; later ones win.
@@ -97,7 +129,7 @@ impl Cgroup {
         let resources = bundle.config.linux().resources.as_ref();
         let version = bundle.config.oci_version.as_deref().unwrap_or_default();
         let settings = match resources {
-            Some(resources) => limits::settings(resources, version, warnings)?,
+            Some(resources) => limits::settings(resources, version, limits::Target::New, warnings)?,
             None => Vec::new(),
         };
         let placement = place(bundle, options, host)?;

@@ -7,7 +7,7 @@
 
 mod io;
 
-use super::cgroup::Setting;
+use super::cgroup::{Absent, Setting};
 use crate::bundle::checks::{place_in_words, pointer_part};
 use crate::bundle::resources::{Cpu, Memory, Network, Resources};
 use crate::error::{Error, Result};
@@ -17,21 +17,46 @@ const PLACE: &str = "/linux/resources";
 /// The period of cpu.max in a new cgroup, in microseconds.
 const DEFAULT_PERIOD_US: u64 = 100_000;
 
+/// What the settings are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A cgroup that has the kernel's defaults.
+    New,
+    /// One that may have other values: a default is a value to be written too.
+    InUse,
+}
+
 /// What is collected on the way through `linux.resources`.
-#[derive(Default)]
 struct Collected {
+    target: Target,
     settings: Vec<Setting>,
     /// What cgroup v2 cannot do, with its place.
     impossible: Vec<(String, &'static str)>,
 }
 
 impl Collected {
+    fn new(target: Target) -> Collected {
+        Collected {
+            target,
+            settings: Vec::new(),
+            impossible: Vec::new(),
+        }
+    }
+
+    /// As [`Collected::set`], unless it is what a new cgroup has anyhow.
+    fn set_default(&mut self, place: &str, file: &str, value: impl ToString) {
+        if self.target == Target::InUse {
+            self.set(place, file, value);
+        }
+    }
+
+    fn last(&mut self) -> Option<&mut Setting> {
+        self.settings.last_mut()
+    }
+
     fn set(&mut self, place: impl AsRef<str>, file: impl Into<String>, value: impl ToString) {
-        self.settings.push(Setting {
-            pointer: format!("{PLACE}/{}", place.as_ref()),
-            file: file.into(),
-            value: value.to_string(),
-        });
+        let pointer = format!("{PLACE}/{}", place.as_ref());
+        self.settings.push(Setting::new(pointer, file, value));
     }
 
     fn refuse(&mut self, place: impl AsRef<str>, why: &'static str) {
@@ -44,9 +69,10 @@ impl Collected {
 pub fn settings(
     given: &Resources,
     version: &str,
+    target: Target,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Setting>> {
-    let mut collected = Collected::default();
+    let mut collected = Collected::new(target);
     if let Some(memory) = &given.memory {
         plan_memory(memory, &mut collected, warnings);
     }
@@ -59,15 +85,7 @@ pub fn settings(
     if let Some(block_io) = &given.block_io {
         io::plan(block_io, &mut collected);
     }
-    for (n, limit) in given.hugepage_limits.iter().enumerate() {
-        let size = limit.page_size.as_deref().unwrap_or_default();
-        let bytes = limit.limit.unwrap_or(u64::MAX);
-        collected.set(
-            format!("hugepageLimits/{n}"),
-            format!("hugetlb.{size}.max"),
-            bytes,
-        );
-    }
+    plan_hugepages(given, &mut collected);
     if let Some(network) = &given.network {
         refuse_network(network, &mut collected);
     }
@@ -96,23 +114,56 @@ pub fn settings(
     }
 }
 
+fn plan_hugepages(given: &Resources, collected: &mut Collected) {
+    for (n, limit) in given.hugepage_limits.iter().enumerate() {
+        let size = limit.page_size.as_deref().unwrap_or_default();
+        let bytes = limit.limit.unwrap_or(u64::MAX);
+        let place = format!("hugepageLimits/{n}");
+        collected.set(&place, format!("hugetlb.{size}.max"), bytes);
+        // Pages that are reserved and not yet touched count here alone, and the program that
+        // touches them above the other limit gets SIGBUS.
+        // KERNEL(5.7): without this file only the other limit is there.
+        collected.set(&place, format!("hugetlb.{size}.rsvd.max"), bytes);
+        if let Some(setting) = collected.last() {
+            setting.absent = Absent::Skip;
+        }
+    }
+}
+
 /// 0 is "not set" in all of these, as runc and crun take it, and -1 "no limit".
 fn plan_memory(memory: &Memory, collected: &mut Collected, warnings: &mut Vec<String>) {
     const V1: &str = "cgroup v2 has no such limit";
+    let check = memory.check_before_update == Some(true);
     // memory.swap.max is of swap alone, where config.json has the sum.
-    if let Some(swap @ 1..) = memory.swap {
-        match memory.limit {
-            Some(limit @ 1..) => {
-                collected.set("memory/swap", "memory.swap.max", swap.saturating_sub(limit));
-            }
-            _ => collected.refuse("memory/swap", "a limit of swap needs a limit of memory"),
+    match (memory.swap, memory.limit) {
+        (Some(swap @ 1..), Some(limit @ 1..)) => {
+            collected.set("memory/swap", "memory.swap.max", swap.saturating_sub(limit));
+            note_use(collected, check, "memory.swap.current");
         }
+        (Some(1..), _) => {
+            collected.refuse("memory/swap", "a limit of swap needs a limit of memory");
+        }
+        (Some(-1), _) | (None | Some(0), Some(-1)) => {
+            collected.set_default("memory/swap", "memory.swap.max", "max");
+            // A kernel without swap has no limit of it either.
+            if let Some(setting) = collected.last().filter(|s| s.file == "memory.swap.max") {
+                setting.absent = Absent::Skip;
+            }
+        }
+        _ => {}
     }
-    if let Some(limit @ 1..) = memory.limit {
-        collected.set("memory/limit", "memory.max", limit);
+    match memory.limit {
+        Some(limit @ 1..) => {
+            collected.set("memory/limit", "memory.max", limit);
+            note_use(collected, check, "memory.current");
+        }
+        Some(-1) => collected.set_default("memory/limit", "memory.max", "max"),
+        _ => {}
     }
-    if let Some(reservation @ 1..) = memory.reservation {
-        collected.set("memory/reservation", "memory.low", reservation);
+    match memory.reservation {
+        Some(reservation @ 1..) => collected.set("memory/reservation", "memory.low", reservation),
+        Some(-1) => collected.set_default("memory/reservation", "memory.low", 0),
+        _ => {}
     }
     if memory.kernel.is_some_and(|limit| limit > 0) {
         warnings.push("linux.resources.memory.kernel: left alone, as runc does: the kernel has no such limit any more".into());
@@ -129,28 +180,24 @@ fn plan_memory(memory: &Memory, collected: &mut Collected, warnings: &mut Vec<St
     }
 }
 
-fn plan_cpu(cpu: &Cpu, collected: &mut Collected) {
-    if let Some(shares) = cpu.shares {
-        let weight = weight_of_shares(shares);
-        if weight != DEFAULT_WEIGHT {
-            collected.set("cpu/shares", "cpu.weight", weight);
-        }
+fn note_use(collected: &mut Collected, check: bool, file: &'static str) {
+    if let Some(setting) = collected.last().filter(|_| check) {
+        setting.in_use = Some(file);
     }
-    let quota = cpu.quota.filter(|quota| *quota > 0);
-    let period = cpu
-        .period
-        .filter(|period| *period > 0)
-        .unwrap_or(DEFAULT_PERIOD_US);
-    match quota {
-        Some(quota) => collected.set("cpu/quota", "cpu.max", format!("{quota} {period}")),
-        None if period != DEFAULT_PERIOD_US => {
-            collected.set("cpu/period", "cpu.max", format!("max {period}"));
-        }
+}
+
+fn plan_cpu(cpu: &Cpu, collected: &mut Collected) {
+    // A cgroup that is idle takes no weight.
+    if cpu.idle == Some(0) {
+        collected.set_default("cpu/idle", "cpu.idle", 0);
+    }
+    match cpu.shares.map(weight_of_shares) {
+        Some(_) if cpu.shares == Some(0) => {}
+        Some(DEFAULT_WEIGHT) => collected.set_default("cpu/shares", "cpu.weight", DEFAULT_WEIGHT),
+        Some(weight) => collected.set("cpu/shares", "cpu.weight", weight),
         None => {}
     }
-    if let Some(burst @ 1..) = cpu.burst {
-        collected.set("cpu/burst", "cpu.max.burst", burst);
-    }
+    plan_bandwidth(cpu, collected);
     if cpu.idle == Some(1) {
         collected.set("cpu/idle", "cpu.idle", 1);
     }
@@ -166,6 +213,33 @@ fn plan_cpu(cpu: &Cpu, collected: &mut Collected) {
         || cpu.realtime_period.is_some_and(|us| us != 0)
     {
         collected.refuse("cpu/realtimeRuntime", "cgroup v2 has no such limit");
+    }
+}
+
+fn plan_bandwidth(cpu: &Cpu, collected: &mut Collected) {
+    let given = cpu.period.filter(|period| *period > 0);
+    let period = given.unwrap_or(DEFAULT_PERIOD_US);
+    // The kernel refuses a quota below the burst that is there.
+    if cpu.burst.is_some() && cpu.quota.is_some() {
+        collected.set_default("cpu/burst", "cpu.max.burst", 0);
+    }
+    match cpu.quota {
+        Some(quota @ 1..) => collected.set("cpu/quota", "cpu.max", format!("{quota} {period}")),
+        Some(-1) if period == DEFAULT_PERIOD_US => {
+            collected.set_default("cpu/quota", "cpu.max", format!("max {period}"));
+        }
+        _ if period != DEFAULT_PERIOD_US => {
+            collected.set("cpu/period", "cpu.max", format!("max {period}"));
+        }
+        _ if given.is_some() => {
+            collected.set_default("cpu/period", "cpu.max", format!("max {period}"));
+        }
+        _ => {}
+    }
+    match cpu.burst {
+        Some(burst @ 1..) => collected.set("cpu/burst", "cpu.max.burst", burst),
+        Some(0) if cpu.quota.is_none() => collected.set_default("cpu/burst", "cpu.max.burst", 0),
+        _ => {}
     }
 }
 
@@ -207,7 +281,8 @@ fn plan_pids(limit: i64, version: &str, collected: &mut Collected) {
             collected.set("pids/limit", "pids.max", 1);
         }
         1.. => collected.set("pids/limit", "pids.max", limit),
-        _ => {}
+        0 => {}
+        _ => collected.set_default("pids/limit", "pids.max", "max"),
     }
 }
 
@@ -228,8 +303,12 @@ mod tests {
     use super::*;
 
     fn plan(resources: Value) -> Result<Vec<(String, String)>> {
+        plan_for(Target::New, resources)
+    }
+
+    fn plan_for(target: Target, resources: Value) -> Result<Vec<(String, String)>> {
         let given = serde_json::from_value(resources).unwrap();
-        let settings = settings(&given, "1.2.0", &mut Vec::new())?;
+        let settings = settings(&given, "1.2.0", target, &mut Vec::new())?;
         Ok(settings.into_iter().map(|s| (s.file, s.value)).collect())
     }
 
@@ -277,6 +356,7 @@ mod tests {
                 ("cpuset.cpus", "0-1"),
                 ("pids.max", "20"),
                 ("hugetlb.2MB.max", "4"),
+                ("hugetlb.2MB.rsvd.max", "4"),
                 ("rdma.max", "mlx5_1 hca_handle=3 hca_object=10000"),
                 ("io.max", "8:0 rbps=1"),
                 ("io.max", "8:16 wbps=2"),
@@ -286,8 +366,46 @@ mod tests {
     }
 
     #[test]
+    fn a_cgroup_in_use_gets_its_defaults_back() {
+        let limits = json!({
+            "memory": {"limit": -1, "reservation": -1},
+            "cpu": {"shares": 1024, "quota": -1, "burst": 0, "idle": 0},
+            "pids": {"limit": -1},
+        });
+        assert_eq!(
+            plan_for(Target::InUse, limits).unwrap(),
+            pairs(&[
+                ("memory.swap.max", "max"),
+                ("memory.max", "max"),
+                ("memory.low", "0"),
+                ("cpu.idle", "0"),
+                ("cpu.weight", "100"),
+                ("cpu.max.burst", "0"),
+                ("cpu.max", "max 100000"),
+                ("pids.max", "max"),
+            ])
+        );
+    }
+
+    #[test]
+    fn a_limit_can_ask_for_what_is_in_use() {
+        let given = json!({"memory": {"limit": 9, "swap": 9, "checkBeforeUpdate": true}});
+        let given = serde_json::from_value(given).unwrap();
+        let settings = settings(&given, "1.2.0", Target::InUse, &mut Vec::new()).unwrap();
+        let files: Vec<_> = settings.iter().filter_map(|s| s.in_use).collect();
+        assert_eq!(files, ["memory.swap.current", "memory.current"]);
+    }
+
+    #[test]
     fn shares_become_weights_along_the_agreed_curve() {
-        for (shares, weight) in [(2, 1), (1024, 100), (262_144, 10_000), (1 << 40, 10_000)] {
+        for (shares, weight) in [
+            (2, 1),
+            (512, 59),
+            (1024, 100),
+            (10_240, 639),
+            (262_144, 10_000),
+            (1 << 40, 10_000),
+        ] {
             assert_eq!(weight_of_shares(shares), weight);
         }
     }
@@ -307,7 +425,7 @@ mod tests {
     #[test]
     fn no_process_at_all_is_a_limit_since_version_1_3() {
         let given: Resources = serde_json::from_value(json!({"pids": {"limit": 0}})).unwrap();
-        let settings = settings(&given, "1.3.0", &mut Vec::new()).unwrap();
+        let settings = settings(&given, "1.3.0", Target::New, &mut Vec::new()).unwrap();
         assert_eq!(settings[0].value, "1");
     }
 }
