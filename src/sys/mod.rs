@@ -10,6 +10,8 @@
 pub mod bpf;
 pub mod capability;
 pub mod descriptor;
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+mod early;
 pub mod entry;
 pub mod file;
 pub mod keyring;
