@@ -59,6 +59,8 @@ class Context:
                         "extra_groups": os.getgrouplist(job["user"], entry.pw_gid)}
             self.environment["XDG_RUNTIME_DIR"] = f"{self.work}/rootless/run"
         os.makedirs(f"{self.work}/{name}/run", mode=0o700)
+        # A memory file system, as /run and XDG_RUNTIME_DIR are: every runtime writes its state there.
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=700", "none", f"{self.work}/{name}/run"], check=True)
         subprocess.run(["chown", "-R", f"{self.ids.get('user', 0)}:{self.ids.get('group', 0)}", f"{self.work}/{name}"],
                        check=True)
 
