@@ -7,7 +7,6 @@
 
 #![deny(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
-#![allow(dead_code, reason = "until the house is whole")]
 
 mod bundle;
 mod cgroup;

@@ -132,6 +132,7 @@ impl Handle {
         )
     }
 
+    #[cfg(test)]
     pub fn is_frozen(&self) -> Result<bool> {
         Ok(has_line(&self.directory.read("cgroup.events")?, "frozen 1"))
     }

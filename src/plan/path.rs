@@ -17,11 +17,6 @@ impl HostPath {
     pub fn as_path(&self) -> &Path {
         &self.0
     }
-
-    #[must_use]
-    pub fn join(&self, name: impl AsRef<Path>) -> HostPath {
-        HostPath(self.0.join(name))
-    }
 }
 
 impl fmt::Display for HostPath {
@@ -66,11 +61,6 @@ impl ContainerPath {
     pub fn is_root(&self) -> bool {
         self.0 == "/"
     }
-
-    /// Whether this path is `ancestor` or lies below it.
-    pub fn starts_with(&self, ancestor: &str) -> bool {
-        Path::new(&self.0).starts_with(ancestor)
-    }
 }
 
 impl fmt::Display for ContainerPath {
@@ -94,11 +84,5 @@ mod tests {
         ] {
             assert_eq!(ContainerPath::new(given).as_str(), normal);
         }
-    }
-
-    #[test]
-    fn a_prefix_is_one_of_components() {
-        assert!(ContainerPath::new("/proc/x").starts_with("/proc"));
-        assert!(!ContainerPath::new("/process").starts_with("/proc"));
     }
 }

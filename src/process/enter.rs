@@ -22,8 +22,8 @@ use crate::plan::process::Process;
 use crate::plan::{Descriptors, HostPath};
 use crate::security::{self, KeyringEntry, limits};
 use crate::state::{Record, Status};
+use crate::sys::check;
 use crate::sys::process::{self as kernel, Cloned, OwnedProcess};
-use crate::sys::{check, schedule};
 use crate::terminal::{self, Foreground};
 
 use super::foreground::{self, Signals};
@@ -199,10 +199,7 @@ impl Entry<'_> {
             None
         };
         if let Some(cpus) = &self.process.affinity_initial {
-            schedule::set_affinity(cpus).at(
-                "/process/execCPUAffinity/initial",
-                || "process.execCPUAffinity.initial",
-            )?;
+            security::scheduling::set_affinity(cpus, "initial")?;
         }
         kernel::prctl(libc::PR_SET_DUMPABLE, "PR_SET_DUMPABLE", 0)?;
         if self.flags != 0 {

@@ -22,7 +22,7 @@ use crate::plan::process::Process;
 use crate::seccomp::Filter;
 use crate::security;
 use crate::sys::process as kernel;
-use crate::sys::{check, descriptor, schedule, seccomp};
+use crate::sys::{check, descriptor, seccomp};
 use crate::terminal;
 
 use super::gate::Outcome;
@@ -294,10 +294,7 @@ fn keep_descriptors(descriptors: Descriptors) -> Result<()> {
 /// The CPUs of process.execCPUAffinity.final, set last.
 pub fn set_final_affinity(process: &Process) -> Result<()> {
     match &process.affinity_final {
-        Some(cpus) => schedule::set_affinity(cpus).at(
-            "/process/execCPUAffinity/final",
-            || "process.execCPUAffinity.final",
-        ),
+        Some(cpus) => security::scheduling::set_affinity(cpus, "final"),
         None => Ok(()),
     }
 }

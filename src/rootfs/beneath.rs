@@ -41,13 +41,6 @@ pub enum NodeKind {
     File,
 }
 
-/// A place to mount on.
-pub struct MountPoint {
-    pub fd: OwnedFd,
-    /// Whether it has just been made.
-    pub is_new: bool,
-}
-
 impl AsFd for Root {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
@@ -98,18 +91,17 @@ impl Root {
         &self,
         path: &ContainerPath,
         kind: impl FnOnce() -> Result<NodeKind>,
-    ) -> Result<MountPoint> {
+    ) -> Result<OwnedFd> {
         match self.open(path) {
-            Ok(fd) => return Ok(MountPoint { fd, is_new: false }),
+            Ok(fd) => return Ok(fd),
             Err(e) if e.is(Errno::ENOENT) => {}
             Err(e) => return Err(e),
         }
-        let fd = match kind()? {
+        match kind()? {
             NodeKind::Directory => self.make_directory(path.beneath_root(), LINKS_MAX),
             NodeKind::File => self.make_file(path.beneath_root(), LINKS_MAX),
         }
-        .context(|| format!("making the mount point {path}"))?;
-        Ok(MountPoint { fd, is_new: true })
+        .context(|| format!("making the mount point {path}"))
     }
 
     /// Opens the last component of `path` without following it, for a mount on a symbolic

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::sys::stat::SFlag;
 
 use super::attributes::{self, Outcome};
-use super::beneath::{MountPoint, NodeKind, Root};
+use super::beneath::{NodeKind, Root};
 use super::bind::Tree;
 use super::{Context, cgroup, copy_up, propagation, pseudo};
 use crate::error::{Context as _, Error, Result};
@@ -150,7 +150,7 @@ impl<'a> Request<'a> {
                 NodeKind::File
             })
         })?;
-        self.attach(tree, target.fd.as_fd())
+        self.attach(tree, target.as_fd())
     }
 
     /// Gives a copied mount its flags and attaches it.
@@ -178,15 +178,15 @@ impl<'a> Request<'a> {
     /// The destination as a directory, made where missing, where this mount may go.
     pub fn directory(&self) -> Result<OwnedFd> {
         let target = self.mount_point(|| Ok(NodeKind::Directory))?;
-        self.refuse_procfs(target.fd.as_fd(), None)?;
-        Ok(target.fd)
+        self.refuse_procfs(target.as_fd(), None)?;
+        Ok(target)
     }
 
-    fn mount_point(&self, kind: impl FnOnce() -> Result<NodeKind>) -> Result<MountPoint> {
+    fn mount_point(&self, kind: impl FnOnce() -> Result<NodeKind>) -> Result<OwnedFd> {
         let path = &self.entry.destination;
         if self.entry.destination_nofollow {
             match self.root.open_nofollow(path) {
-                Ok(fd) => return Ok(MountPoint { fd, is_new: false }),
+                Ok(fd) => return Ok(fd),
                 Err(e) if e.is(Errno::ENOENT) => {}
                 Err(e) => return Err(e),
             }

@@ -75,14 +75,17 @@ pub fn set_io_priority(priority: u32) -> Result<()> {
         .at("/process/ioPriority", || "process.ioPriority")
 }
 
-/// Restricts the process to `cpus`, as far as its cpuset has them.
-pub fn set_affinity(cpus: &[usize]) -> Result<()> {
+/// Restricts the process to `cpus`, as far as its cpuset has them. `moment` is the field of
+/// process.execCPUAffinity: initial or final.
+pub fn set_affinity(cpus: &[usize], moment: &str) -> Result<()> {
     schedule::set_affinity(cpus)
         .map_err(|e| match e.is(Errno::EINVAL) {
             true => e.with_hint("none of these CPUs is online and in the container's cpuset"),
             false => e,
         })
-        .at("/process/execCPUAffinity", || "process.execCPUAffinity")
+        .at(&format!("/process/execCPUAffinity/{moment}"), || {
+            format!("process.execCPUAffinity.{moment}")
+        })
 }
 
 /// set_mempolicy(2).
@@ -108,9 +111,9 @@ mod tests {
     fn the_cpus_of_this_machine_can_be_asked_for() {
         // Each test has its own thread, and affinity belongs to a thread.
         let all: Vec<usize> = (0..2048).collect();
-        set_affinity(&all).unwrap();
-        let e = set_affinity(&[2047]).unwrap_err();
-        assert_eq!(e.pointer(), Some("/process/execCPUAffinity"));
+        set_affinity(&all, "initial").unwrap();
+        let e = set_affinity(&[2047], "final").unwrap_err();
+        assert_eq!(e.pointer(), Some("/process/execCPUAffinity/final"));
         assert!(e.hint().is_some());
     }
 

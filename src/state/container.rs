@@ -1,7 +1,6 @@
 //! A container that is there: its record, its status, its lock.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -131,6 +130,7 @@ impl Container {
     }
 
     /// Replaces the record on disk by the one in `self`. The caller has the lock.
+    #[cfg(test)]
     pub fn save(&self) -> Result<()> {
         self.directory
             .write(directory::STATE, &self.record.to_json()?)
@@ -171,10 +171,6 @@ impl Container {
     /// The container's directory, for the gate's address.
     pub fn dir(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()
-    }
-
-    pub fn path(&self) -> &Path {
-        self.directory.path()
     }
 }
 

@@ -268,6 +268,7 @@ impl Slot {
         self.directory.as_fd()
     }
 
+    #[cfg(test)]
     pub fn path(&self) -> &Path {
         self.directory.path()
     }

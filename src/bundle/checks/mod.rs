@@ -19,6 +19,13 @@ use super::config::{Config, Process};
 use crate::error::{Error, Result};
 
 /// One rule.
+#[cfg_attr(
+    not(test),
+    allow(
+        dead_code,
+        reason = "clause and pointer are for docs/checks.md and the tests"
+    )
+)]
 pub struct Check {
     /// What the rule is called in tests and documents.
     pub name: &'static str,
