@@ -78,7 +78,10 @@ fn what_a_killed_create_leaves_can_be_deleted(case: &Case) -> Verdict {
             ),
         )?;
     }
-    Ok(())
+    // And the id is free again.
+    let mut bundle = case.bundle()?;
+    let container = case.started(&mut bundle)?;
+    equal("status", container.status()?, "running")
 }
 
 fn several_forced_deletes_at_once_do_no_harm(case: &Case) -> Verdict {

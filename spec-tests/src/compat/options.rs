@@ -40,32 +40,32 @@ fn root_may_be_written_with_an_equals_sign(case: &Case) -> Verdict {
 
 fn the_bundle_is_the_current_folder_by_default(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
-    bundle.args(&["/bin/probe", "exit", "0"]).write()?;
+    bundle.args(&["/bin/probe", "exit", "6"]).write()?;
     case.runtime(["run", &case.id])
         .cwd(&bundle.dir)
         .run()?
-        .succeeded()
+        .ended_with(6)
         .map(drop)
 }
 
 fn bundle_has_a_short_form(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
-    bundle.args(&["/bin/probe", "exit", "0"]).write()?;
+    bundle.args(&["/bin/probe", "exit", "6"]).write()?;
     case.runtime(["run", "-b"])
         .arg(&bundle.dir)
         .arg(&case.id)
         .run()?
-        .succeeded()
+        .ended_with(6)
         .map(drop)
 }
 
 fn debug_is_accepted(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
-    bundle.args(&["/bin/probe", "exit", "0"]);
+    bundle.args(&["/bin/probe", "exit", "6"]);
     case.run_call(&bundle)?
         .globals(["--debug"])
         .run()?
-        .succeeded()
+        .ended_with(6)
         .map(drop)
 }
 
@@ -149,13 +149,13 @@ fn a_log_that_was_there_is_appended_to(case: &Case) -> Verdict {
 
 fn success_writes_no_error_to_the_log(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
-    bundle.args(&["/bin/probe", "exit", "0"]);
+    bundle.args(&["/bin/probe", "exit", "6"]);
     let log = case.dir.join("log");
     let globals = ["--log", &log.to_string_lossy(), "--log-format", "json"].map(str::to_owned);
     case.run_call(&bundle)?
         .globals(globals)
         .run()?
-        .succeeded()?;
+        .ended_with(6)?;
     let text = std::fs::read_to_string(&log).unwrap_or_default();
     holds(!text.contains("\"error\""), format!("the log is {text:?}"))
 }
@@ -190,7 +190,7 @@ fn help_ends_with_success(case: &Case) -> Verdict {
 
 fn a_missing_state_directory_is_made(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
-    bundle.args(&["/bin/probe", "exit", "0"]).write()?;
+    bundle.args(&["/bin/probe", "exit", "6"]).write()?;
     let root = case.dir.join("not/there/yet");
     let globals = ["--root".into(), root.into_os_string()];
     case.runtime(["run", "-b"])
@@ -199,6 +199,6 @@ fn a_missing_state_directory_is_made(case: &Case) -> Verdict {
         .arg(&bundle.dir)
         .arg(&case.id)
         .run()?
-        .succeeded()
+        .ended_with(6)
         .map(drop)
 }

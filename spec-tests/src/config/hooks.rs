@@ -337,7 +337,7 @@ fn a_failing_start_container_hook_keeps_the_program_from_running(case: &Case) ->
 
 fn a_failing_poststart_hook_is_reported(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
-    report_from(case, &mut bundle, "poststart", "3");
+    let log = report_from(case, &mut bundle, "poststart", "3");
     bundle.serves();
     let created = case.create_call(&bundle)?.run()?;
     // runc runs these hooks at create; that is another test's matter.
@@ -346,6 +346,7 @@ fn a_failing_poststart_hook_is_reported(case: &Case) -> Verdict {
     } else {
         created
     };
+    only_report(&log)?;
     holds(
         outcome.status != 0 || !outcome.stderr.trim().is_empty(),
         format!("not a word: {}", outcome.told()),

@@ -34,6 +34,13 @@ impl Case {
         parse_answers(&outcome, asks.len())
     }
 
+    /// The default bundle runs: a runtime that refuses everything has not withstood an attack.
+    pub fn control(&self) -> Verdict {
+        let mut bundle = self.bundle_named("control")?;
+        bundle.args(&["/bin/probe", "exit", "17"]);
+        self.run_call(&bundle)?.run()?.ended_with(17).map(drop)
+    }
+
     /// Like `run`, for one question.
     pub fn run_one(&self, bundle: &mut Bundle, ask: Ask) -> Verdict<Answer> {
         Ok(self.run(bundle, &[ask])?.remove(0))

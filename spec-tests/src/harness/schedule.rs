@@ -26,7 +26,7 @@ use nix::unistd::{ForkResult, Gid, Pid, Uid, pipe2, setgroups, setresgid, setres
 use super::case::Case;
 use super::host::{Mode, World};
 use super::leftovers;
-use super::verdict::{Stop, Test, Verdict, fail};
+use super::verdict::{Level, Stop, Test, Verdict, fail};
 use crate::options::Options;
 use crate::sys;
 
@@ -152,7 +152,12 @@ fn work(test: &Test, world: &World, case: &Case) -> Verdict {
         setresuid(uid, uid, uid)?;
     }
     let before = leftovers::Before::look()?;
-    let outcome = (test.run)(case);
+    let outcome = if test.level == Level::Attack {
+        case.control()
+    } else {
+        Ok(())
+    }
+    .and_then(|()| (test.run)(case));
     let left = leftovers::clear(case, &before);
     match (outcome, left.is_empty()) {
         (outcome, true) => outcome,

@@ -37,10 +37,12 @@ fn create_does_not_run_the_program(case: &Case) -> Verdict {
     case.create_call(&bundle)?.run()?.succeeded()?;
     // Long enough for a program that was started by mistake.
     std::thread::sleep(std::time::Duration::from_millis(100));
-    holds(
-        !bundle.inside("/tmp/ran").exists(),
-        "the program ran before start",
-    )
+    let ran = || bundle.inside("/tmp/ran").exists();
+    holds(!ran(), "the program ran before start")?;
+    case.runtime(["start", &case.id]).run()?.succeeded()?;
+    case.wait_for("what the program makes after start", || {
+        Ok(ran().then_some(()))
+    })
 }
 
 fn create_with_an_id_in_use_is_an_error(case: &Case) -> Verdict {
