@@ -3,7 +3,11 @@
 use crate::bundle::Bundle;
 use crate::error::{Error, Result};
 use crate::log;
-use crate::seccomp::{self, Arch, Filter};
+use crate::seccomp::{self, Arch, Filter, Profile};
+
+/// crun's annotation: the path of an agent's socket for engines that cannot say it in
+/// linux.seccomp.
+const RECEIVER: &str = "run.oci.seccomp.receiver";
 
 /// Compiles `linux.seccomp`. None where config.json has no profile.
 pub fn plan(bundle: &Bundle) -> Result<Option<Filter>> {
@@ -16,7 +20,17 @@ pub fn plan(bundle: &Bundle) -> Result<Option<Filter>> {
         )
         .with_pointer("/linux/seccomp"));
     };
-    let (filter, skipped) = seccomp::compile(profile, native)?;
+    let (filter, skipped) = match bundle.config.annotations.get(RECEIVER) {
+        Some(path) if profile.listener_path.is_none() => {
+            let listener_path = Some(path.clone());
+            let profile = Profile {
+                listener_path,
+                ..profile.clone()
+            };
+            seccomp::compile(&profile, native)?
+        }
+        _ => seccomp::compile(profile, native)?,
+    };
     if !skipped.names.is_empty() {
         log::debug(|| {
             let names = skipped.names.join(", ");

@@ -84,6 +84,9 @@ pub fn explain(error: Error) -> Error {
         Some(libc::EBUSY) => error.with_hint(
             "a seccomp listener is there already: an outer runtime has put its own agent over this process, and the kernel allows one",
         ),
+        Some(libc::EINVAL) => error.with_hint(
+            "the kernel may lack one of linux.seccomp.flags, SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV before Linux 5.19: `rt features` lists supportedFlags",
+        ),
         _ => error,
     }
 }

@@ -197,6 +197,8 @@ impl<'p> Calls<'p> {
     }
 }
 
+/// SPEC: config-linux.md does not say what two conditions on one argument mean; runc, which
+/// began without the AND of conditions, makes each condition of such a rule an alternative.
 fn repeats_an_argument(conditions: &[Condition]) -> bool {
     (1..conditions.len()).any(|n| {
         conditions[..n]

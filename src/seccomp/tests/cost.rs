@@ -6,11 +6,12 @@
 
 use std::time::Instant;
 
-use seccompiler::sock_filter;
+use seccompiler::{TargetArch, sock_filter};
 
-use super::super::{Arch, compile};
+use super::super::{Action, Arch, compile};
 use super::machine::{Data, run};
 use super::oracle::Oracle;
+use super::seccompiler::seccompilers;
 use super::{DEFAULTS, profile};
 use crate::sys::seccomp::load;
 use crate::sys::seccomp::tests::word_of_child;
@@ -82,6 +83,16 @@ fn of_the_default_profiles() {
         if !cfg!(debug_assertions) {
             assert!(compile_ns < 300_000, "{compile_ns} ns");
         }
+        // x86_64 alone, and the rules of one action alone: all that it can express.
+        let mut part = profile.clone();
+        part.architectures.clear();
+        part.rules.retain(|rule| rule.action == Action::Allow);
+        let linear = seccompilers(&part, Arch::X86_64, TargetArch::x86_64);
+        let (mean, longest) = path(&linear);
+        println!(
+            "  seccompiler: {} instructions for a third of it, path {mean:.1} (at most {longest})",
+            linear.len()
+        );
         if let Some(oracle) = &mut oracle {
             let theirs = oracle.compile(&profile, Arch::X86_64).unwrap();
             let theirs_ns = timed_ns(11, || drop(oracle.compile(&profile, Arch::X86_64)));

@@ -8,6 +8,7 @@ mod model;
 mod oracle;
 mod random;
 mod rules;
+mod seccompiler;
 
 use super::Profile;
 
