@@ -180,30 +180,31 @@ fn in_the_foreground_the_terminal_is_passed_through(case: &Case) -> Verdict {
 }
 
 fn in_the_foreground_the_size_follows_the_callers(case: &Case) -> Verdict {
-    let mut bundle = with_terminal(case, &[])?;
-    bundle.answers(&[
+    let mut asks = vec![
         Ask::WindowSize,
+        Ask::Create("/tmp/asked".into()),
         Ask::ReadFd(0),
-        Ask::SleepMs(200),
-        Ask::WindowSize,
-    ])?;
+    ];
+    // The runtime has a second to pass the change on.
+    asks.extend(
+        [Ask::SleepMs(100), Ask::WindowSize]
+            .into_iter()
+            .cycle()
+            .take(20),
+    );
+    let bundle = with_terminal(case, &asks)?;
     let (mut mine, theirs) = Terminal::open(case)?;
     mine.resize(40, 120)?;
     let running = case.run_call(&bundle)?.terminal(&theirs)?.start()?;
-    case.wait_for("the container", || {
-        Ok((case
-            .runtime(["state", &case.id])
-            .run()?
-            .stdout
-            .contains("running"))
-        .then_some(()))
+    case.wait_for("the payload", || {
+        Ok(bundle.inside("/tmp/asked").exists().then_some(()))
     })?;
-    std::thread::sleep(std::time::Duration::from_millis(100));
     mine.resize(50, 90)?;
     running.signal(nix::sys::signal::Signal::SIGWINCH)?;
     mine.write("go on\n")?;
-    let answers = answers_on(&mut mine, 4)?;
+    let answers = answers_on(&mut mine, asks.len())?;
     equal("the size at first", answers[0].text()?, "40x120")?;
-    equal("the size later", answers[3].text()?, "50x90")?;
+    let last = &answers[answers.len() - 1];
+    equal("the size a second later", last.text()?, "50x90")?;
     running.wait()?.succeeded().map(drop)
 }
