@@ -5,6 +5,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sys::stat::SFlag;
 
 use super::attributes::{self, Outcome};
@@ -45,17 +46,19 @@ pub fn apply(root: &Root, entry: &Mount, plan: &Rootfs, context: &Context<'_>) -
     }
     let later = becomes_readonly_later(entry);
     let request = Request::new(root, entry, plan, later);
+    if let Source::Bind {
+        path,
+        copy_symlink: true,
+        ..
+    } = &entry.source
+        && let Some(link) = open_symlink(path)
+    {
+        copy_symlink(&request, link.as_fd())?;
+        return Ok(Made {
+            readonly_later: None,
+        });
+    }
     let mount = match &entry.source {
-        Source::Bind {
-            path,
-            copy_symlink: true,
-            ..
-        } if is_symlink(path) => {
-            copy_symlink(&request, path)?;
-            return Ok(Made {
-                readonly_later: None,
-            });
-        }
         Source::Bind {
             path,
             recursive,
@@ -243,14 +246,17 @@ const LXCFS_FILES: [&str; 11] = [
     "/proc/sys/crypto/fips_enabled",
 ];
 
-fn is_symlink(path: &HostPath) -> bool {
-    std::fs::symlink_metadata(path.as_path()).is_ok_and(|m| m.is_symlink())
+/// The symbolic link at `path` of the host, if there is one.
+fn open_symlink(path: &HostPath) -> Option<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW;
+    let fd = sys::file::open_host(path.as_path(), flags).ok()?;
+    let found = sys::file::stat(fd.as_fd()).ok()?;
+    (sys::file::kind(&found) == SFlag::S_IFLNK).then_some(fd)
 }
 
-/// Makes a symbolic link like the one at `path` of the host.
-fn copy_symlink(request: &Request<'_>, path: &HostPath) -> Result<()> {
-    let target = std::fs::read_link(path.as_path())
-        .map_err(|e| Error::io("readlink", path.as_path(), &e))?;
+/// Makes a symbolic link like `link`.
+fn copy_symlink(request: &Request<'_>, link: BorrowedFd<'_>) -> Result<()> {
+    let target = sys::file::readlinkat(link, c"")?;
     let target = sys::file::c_name(&target.to_string_lossy())?;
     let (directory, name) = request.root.parent(&request.entry.destination)?;
     let name = sys::file::c_name(name)?;
