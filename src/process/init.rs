@@ -155,6 +155,7 @@ impl Init<'_> {
             Some(slave) => terminal::make_controlling(slave)?,
             None => payload::adapt_streams(&plan.process)?,
         }
+        payload::make_working_directory(&plan.process.cwd)?;
         let program = payload::prepare(&plan.process, plan.descriptors, procfs)?;
         notify::load_if_asked(wire, plan.process.seccomp.as_ref())?;
         Ok(program)

@@ -48,7 +48,6 @@ pub fn prepare(process: &Process, descriptors: Descriptors, procfs: &Procfs) -> 
     security::limits::set_rlimits(&process.rlimits)?;
     security::scheduling::apply(process)?;
     security::label_next_program(process, procfs.own())?;
-    make_working_directory(&process.cwd)?;
     // As root first, for a folder that the payload may be in but not enter; then again as the
     // payload, for one that only it can enter (a home on NFS or FUSE).
     let entered_as_root = nix::unistd::chdir(process.cwd.as_c_str());
@@ -113,7 +112,9 @@ pub fn refused(path: &CStr, errno: i32) -> Error {
     }
 }
 
-fn make_working_directory(cwd: &CStr) -> Result<()> {
+/// Makes the working directory if it is absent, for init alone: a container's image need not
+/// have it, but who runs exec in a folder that is not there has mistyped it (runc, crun).
+pub fn make_working_directory(cwd: &CStr) -> Result<()> {
     match nix::unistd::access(cwd, AccessFlags::F_OK) {
         Err(Errno::ENOENT) => {}
         _ => return Ok(()),

@@ -13,6 +13,7 @@ tests! {
     "runc-exec(8)" Compat exec_joins_the_cgroup;
     "runc-exec(8)" Compat exec_ends_with_the_process_status;
     "runc-exec(8)" Compat exec_takes_cwd_env_and_user_from_flags;
+    "runc-exec(8)" Compat exec_in_an_absent_folder_is_an_error;
     "runc-exec(8)" Compat exec_has_the_containers_environment;
     "runc-exec(8)" Compat exec_takes_the_process_from_a_file;
     "runc-exec(8)" Compat options_after_the_id_belong_to_the_payload;
@@ -90,6 +91,27 @@ fn exec_takes_cwd_env_and_user_from_flags(case: &Case) -> Verdict {
     equal("SECOND", process.env_of("SECOND"), ["2"])?;
     let wanted = if case.is_root() { (1000, 1001) } else { (0, 0) };
     equal("uid and gid", (process.uid, process.gid), wanted)
+}
+
+fn exec_in_an_absent_folder_is_an_error(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    let container = case.started(&mut bundle)?;
+    let call = case.runtime([
+        "exec",
+        "--cwd",
+        "/no/such/folder",
+        &container.id,
+        "/bin/probe",
+        "exit",
+        "0",
+    ]);
+    let refused = call.run()?;
+    holds(
+        refused.status != 0 && refused.stderr.contains("o such file or directory"),
+        format!("status {}: {}", refused.status, refused.stderr),
+    )?;
+    let made = bundle.rootfs().join("no");
+    holds(!made.exists(), "exec made the folder")
 }
 
 fn exec_has_the_containers_environment(case: &Case) -> Verdict {
