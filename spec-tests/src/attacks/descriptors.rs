@@ -19,6 +19,7 @@ tests! {
     "CVE-2024-21626" Attack a_program_below_a_leaked_descriptor_is_not_run;
     "CVE-2024-21626" Attack a_cwd_link_to_a_leaked_descriptor_is_not_on_the_host;
     "CVE-2016-9962" Attack the_host_cannot_be_reached_through_an_exec_that_comes_in;
+    "CVE-2016-9962" Attack the_host_cannot_be_reached_with_ptrace_either;
 }
 
 const SECRET: &str = "secret of the host";
@@ -130,14 +131,14 @@ fn a_cwd_link_to_a_leaked_descriptor_is_not_on_the_host(case: &Case) -> Verdict 
     Ok(())
 }
 
-fn the_host_cannot_be_reached_through_an_exec_that_comes_in(case: &Case) -> Verdict {
+/// The payload looks at every process that comes into its pid namespace, with the same capabilities as these.
+fn reach_host(case: &Case, without: &str) -> Verdict {
     let (path, _) = secret(case)?;
     let mut bundle = case.bundle()?;
-    // The same capabilities as the runtime's process that comes in: only its being undumpable protects it.
     let names: Vec<&str> = NAMES
         .iter()
         .copied()
-        .filter(|name| have(name) && *name != "CAP_SYS_PTRACE")
+        .filter(|name| have(name) && *name != without)
         .collect();
     bundle.capabilities(&names);
     let mut container = case.started(&mut bundle)?;
@@ -153,4 +154,14 @@ fn the_host_cannot_be_reached_through_an_exec_that_comes_in(case: &Case) -> Verd
         Answer::Text(text) => fail(format!("the payload read {text:?} of the host")),
         _ => Ok(()),
     }
+}
+
+fn the_host_cannot_be_reached_through_an_exec_that_comes_in(case: &Case) -> Verdict {
+    // Without this one only that the processes are not dumpable protects them.
+    reach_host(case, "CAP_SYS_PTRACE")
+}
+
+fn the_host_cannot_be_reached_with_ptrace_either(case: &Case) -> Verdict {
+    // With it nothing hides them: they must have left the host's tree before they come in.
+    reach_host(case, "")
 }
