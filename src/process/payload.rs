@@ -55,7 +55,7 @@ pub fn prepare(process: &Process, descriptors: Descriptors, procfs: &Procfs) -> 
         kernel::prctl(libc::PR_SET_NO_NEW_PRIVS, "PR_SET_NO_NEW_PRIVS", 1)
             .at("/process/noNewPrivileges", || "process.noNewPrivileges")?;
     }
-    security::capabilities::set_ids_and_capabilities(process)?;
+    security::capabilities::set_ids_and_capabilities(process, procfs.own())?;
     nix::sys::stat::umask(Mode::from_bits_truncate(process.umask));
     if entered_as_root.is_err() {
         enter_working_directory(&process.cwd)?;

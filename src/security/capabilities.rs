@@ -21,7 +21,10 @@
 //!
 //! Runs in: init after pivot, and enter; last of the steps that need privileges.
 
+use std::os::fd::BorrowedFd;
+
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
 use crate::error::{Context, Error, Result};
@@ -30,13 +33,14 @@ use crate::log;
 use crate::plan::namespaces::maps_inside;
 use crate::plan::process::{Capabilities, Process};
 use crate::sys::capability::{self, Sets};
-use crate::sys::check;
+use crate::sys::{check, procfs};
 
 /// Becomes the user of `process` with its capabilities, in the order of the module's head.
-/// Fails with EPERM or EINVAL of the call that is refused; the process is then of no use.
+/// `own` is an open /proc/self of the host's procfs. Fails with EPERM or EINVAL of the call that
+/// is refused; the process is then of no use.
 ///
 /// The change of user clears the parent death signal and the dumpable flag (prctl(2)).
-pub fn set_ids_and_capabilities(process: &Process) -> Result<()> {
+pub fn set_ids_and_capabilities(process: &Process, own: BorrowedFd) -> Result<()> {
     drop_bounding(&process.capabilities).at(
         "/process/capabilities/bounding",
         || "process.capabilities.bounding",
@@ -44,7 +48,7 @@ pub fn set_ids_and_capabilities(process: &Process) -> Result<()> {
     if process.uid != 0 {
         capability::keep_permitted_over_setuid()?;
     }
-    set_ids(process)?;
+    set_ids(process, own)?;
     let held = if process.seccomp.is_some() && !process.no_new_privileges {
         1 << CAP_SYS_ADMIN
     } else {
@@ -139,15 +143,16 @@ fn grantable(wanted: &Capabilities, have: Sets) -> Capabilities {
     }
 }
 
-fn set_ids(process: &Process) -> Result<()> {
+fn set_ids(process: &Process, own: BorrowedFd) -> Result<()> {
     if let Some(groups) = &process.groups {
         let gids: Vec<Gid> = groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
-        check(setgroups(&gids), "setgroups", format_args!("{groups:?}"))
-            .map_err(hint_at_maps)
-            .at(
+        match check(setgroups(&gids), "setgroups", format_args!("{groups:?}")) {
+            Err(e) if e.is(Errno::EPERM) && gids.is_empty() && setgroups_is_denied(own) => {}
+            set => set.map_err(hint_at_maps).at(
                 "/process/user/additionalGids",
                 || "process.user.additionalGids",
-            )?;
+            )?,
+        }
     }
     let gid = Gid::from_raw(process.gid);
     let n = process.gid;
@@ -170,6 +175,14 @@ fn set_ids(process: &Process) -> Result<()> {
         false => hint_at_maps(e),
     })
     .at("/process/user/uid", || "process.user.uid")
+}
+
+/// Whether the user namespace forbids setgroups(2) for good, which the plan cannot know of one
+/// that is joined. The caller's groups then stay, as they did where it was made.
+fn setgroups_is_denied(own: BorrowedFd) -> bool {
+    let mut answer = [0; 4];
+    let file = procfs::open(own, "setgroups", OFlag::O_RDONLY);
+    file.is_ok_and(|file| nix::unistd::read(&file, &mut answer) == Ok(4)) && answer == *b"deny"
 }
 
 fn hint_at_maps(error: Error) -> Error {
