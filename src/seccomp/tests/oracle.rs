@@ -1,8 +1,9 @@
 //! libseccomp as the judge: a small C program beside this file, built when the tests run.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use seccompiler::sock_filter;
 
@@ -35,13 +36,20 @@ pub struct Oracle {
 impl Oracle {
     /// None, said aloud, where libseccomp or a C compiler is missing.
     pub fn start() -> Option<Oracle> {
-        static BUILT: OnceLock<Option<std::path::PathBuf>> = OnceLock::new();
-        let program = BUILT.get_or_init(build).as_ref()?;
-        let mut child = Command::new(program)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("rt-seccomp-oracle-{}-{number}", std::process::id());
+        let dir = std::env::temp_dir().join(name);
+        std::fs::create_dir(&dir).unwrap();
+        let child = build(&dir).map(|program| {
+            Command::new(program)
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap()
+        });
+        std::fs::remove_dir_all(&dir).unwrap();
+        let mut child = child?;
         Some(Oracle {
             requests: child.stdin.take(),
             answers: BufReader::new(child.stdout.take().unwrap()),
@@ -147,9 +155,7 @@ impl Drop for Oracle {
     }
 }
 
-fn build() -> Option<std::path::PathBuf> {
-    let dir = std::env::temp_dir().join(format!("rt-seccomp-oracle-{}", std::process::id()));
-    std::fs::create_dir_all(&dir).unwrap();
+fn build(dir: &Path) -> Option<PathBuf> {
     let (source, program) = (dir.join("oracle.c"), dir.join("oracle"));
     std::fs::write(&source, include_str!("oracle.c")).unwrap();
     let built = Command::new("gcc")
