@@ -47,3 +47,42 @@ pub fn plan(bundle: &Bundle) -> Result<Option<Filter>> {
     }
     Ok(Some(filter))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned(seccomp: &str, annotations: &str) -> Result<Option<Filter>> {
+        let config = format!(
+            r#"{{"ociVersion": "1.0.2", "root": {{"path": "rootfs"}},
+            "process": {{"cwd": "/", "args": ["true"], "user": {{"uid": 0, "gid": 0}}}},
+            "annotations": {{{annotations}}}, "linux": {{"seccomp": {seccomp}}}}}"#
+        );
+        plan(&Bundle::from_config(config.into_bytes(), "/b".into())?)
+    }
+
+    const NOTIFY: &str = r#"{"defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]}"#;
+
+    #[test]
+    fn the_annotation_names_the_agent_where_the_profile_does_not() {
+        let e = planned(NOTIFY, "").unwrap_err();
+        assert_eq!(e.pointer(), Some("/linux/seccomp/listenerPath"));
+        let filter = planned(NOTIFY, r#""run.oci.seccomp.receiver": "/run/agent""#);
+        let listener = filter.unwrap().unwrap().listener.unwrap();
+        assert_eq!(listener.path.to_str(), Some("/run/agent"));
+    }
+
+    #[test]
+    fn a_bad_word_is_refused_with_its_place() {
+        let bad = NOTIFY.replace("SCMP_ACT_NOTIFY", "SCMP_ACT_NOSUCH");
+        let e = planned(&bad, "").unwrap_err();
+        assert_eq!(e.pointer(), Some("/linux/seccomp/syscalls/0/action"));
+        assert!(e.to_string().contains("SCMP_ACT_NOSUCH"), "{e}");
+    }
+
+    #[test]
+    fn without_a_profile_there_is_no_filter() {
+        assert_eq!(planned("null", "").unwrap(), None);
+    }
+}
