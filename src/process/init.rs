@@ -13,7 +13,7 @@ use nix::unistd::{Gid, Uid};
 use crate::error::{Context, Error, Result};
 use crate::plan::Plan;
 use crate::plan::cgroup::Placement;
-use crate::plan::namespaces::{IdRange, Kind};
+use crate::plan::namespaces::{IdMapWriter, IdMaps, IdRange, Kind};
 use crate::rootfs::{self, Prepared};
 use crate::security::keyring::Searcher;
 use crate::security::{self, KeyringEntry, limits};
@@ -60,7 +60,7 @@ pub fn run(init: &Init<'_>, birth: Birth) -> Infallible {
         Ok(program) => program,
         Err(error) => end(&wire, error),
     };
-    if wire.ask(Request::Ready, None).is_err() {
+    if init.let_its_user_in().is_err() || wire.ask(Request::Ready, None).is_err() {
         kernel::exit_now(1);
     }
     let starter = match init.gate {
@@ -91,6 +91,23 @@ pub fn end(wire: &Wire, error: Error) -> ! {
 }
 
 impl Init<'_> {
+    /// Lets an ordinary user whose container this is open /proc/PID/ns, as exec and containers
+    /// that join do, while init waits at the gate.
+    ///
+    /// The kernel asks for rights in the user namespace where the program was executed if the
+    /// process is not dumpable (ptrace(2)), and rt's program was so in the host's. Who else has
+    /// this user's ids is either in this new user namespace, and there the kernel wants all of
+    /// init's capabilities, or has none in it (CVE-2016-9962).
+    fn let_its_user_in(&self) -> Result<()> {
+        let of_ordinary_user =
+            |maps: &IdMaps| maps.writer == IdMapWriter::Newidmap || maps.deny_setgroups;
+        let maps = self.plan.namespaces.id_maps.as_ref();
+        if self.gate.is_some() && maps.is_some_and(of_ordinary_user) {
+            kernel::prctl(libc::PR_SET_DUMPABLE, "PR_SET_DUMPABLE", 1)?;
+        }
+        Ok(())
+    }
+
     fn enter_namespaces(
         &self,
         wire: &Wire,
