@@ -102,7 +102,10 @@ fn execute(hook: &Hook, state: &[u8], start: Start) -> Result<()> {
     drop((stdin, out_writer, err_writer));
 
     let mut outputs = [Output::new(out), Output::new(err)];
-    let deadline = hook.timeout.map(|time| Instant::now() + time);
+    // One that lies beyond the end of time is none.
+    let deadline = hook
+        .timeout
+        .and_then(|time| Instant::now().checked_add(time));
     let in_time = follow(&child, &mut outputs, deadline)?;
     if !in_time {
         child.kill();
@@ -334,6 +337,15 @@ mod tests {
             "hooks.prestart[0] (/bin/sh): ran past its timeout of 0.3 s and was killed, stderr: at work"
         );
         assert!(begin.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    fn a_timeout_may_be_longer_than_time_lasts() {
+        let hook = Hook {
+            timeout: Some(Duration::from_secs(i64::MAX as u64)),
+            ..shell("exit 0")
+        };
+        run(&[hook], b"", Start::Here).unwrap();
     }
 
     #[test]

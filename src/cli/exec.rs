@@ -114,8 +114,11 @@ impl FromStr for User {
 
     fn from_str(text: &str) -> std::result::Result<User, String> {
         let number = |part: &str| {
-            part.parse::<u32>()
-                .map_err(|_| format!("{part:?} is not the number of a user or group"))
+            // Rust takes a sign too.
+            let digits = Some(part).filter(|part| part.bytes().all(|b| b.is_ascii_digit()));
+            digits
+                .and_then(|digits| digits.parse::<u32>().ok())
+                .ok_or_else(|| format!("{part:?} is not the number of a user or group"))
         };
         let (uid, gid) = match text.split_once(':') {
             Some((uid, gid)) => (uid, Some(number(gid)?)),

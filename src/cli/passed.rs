@@ -2,6 +2,7 @@
 //!
 //! Runs in: parent.
 
+use std::io::Write;
 use std::path::Path;
 
 use crate::error::{Error, Result};
@@ -26,7 +27,7 @@ pub fn descriptors(preserve: u32) -> Result<Descriptors> {
         preserve,
     };
     for fd in 3..descriptors.first_closed() {
-        if !descriptor::is_open(fd as i32) {
+        if !descriptor::was_passed(fd as i32) {
             return Err(Error::invalid(format!(
                 "file descriptor {fd} was not passed to rt (LISTEN_FDS={}, --preserve-fds={})",
                 descriptors.listen, descriptors.preserve
@@ -62,7 +63,11 @@ pub fn write_pid_file(path: &Path, pid: nix::unistd::Pid) -> Result<()> {
     name.push(path.file_name().unwrap_or_default());
     name.push(format!(".{}", std::process::id()));
     let temporary = directory.join(name);
-    let written = std::fs::write(&temporary, pid.to_string())
+    // A remnant of an earlier process of this number; whoever else may write there has put
+    // nothing in its place then, a link to another file say.
+    let _ = std::fs::remove_file(&temporary);
+    let written = std::fs::File::create_new(&temporary)
+        .and_then(|mut file| file.write_all(pid.to_string().as_bytes()))
         .map_err(|e| Error::io("write", path, &e))
         .and_then(|()| {
             std::fs::rename(&temporary, path).map_err(|e| Error::io("rename", path, &e))

@@ -89,7 +89,9 @@ pub struct Descriptors {
 impl Descriptors {
     /// The lowest descriptor that the payload must not get.
     pub fn first_closed(self) -> u32 {
-        3 + self.listen + self.preserve
+        3_u32
+            .saturating_add(self.listen)
+            .saturating_add(self.preserve)
     }
 }
 

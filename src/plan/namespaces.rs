@@ -190,6 +190,14 @@ pub struct IdMaps {
     pub deny_setgroups: bool,
 }
 
+impl IdMaps {
+    /// Whether the maps are written by one without rights over the ids of others: then the
+    /// kernel and newuidmap(1) ask whom /proc/PID belongs to.
+    pub fn by_ordinary_user(&self) -> bool {
+        self.writer == IdMapWriter::Newidmap || self.deny_setgroups
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdMapWriter {
     /// write(2) to /proc/PID/uid_map and gid_map.

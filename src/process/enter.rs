@@ -182,8 +182,6 @@ impl Entry<'_> {
 
     /// The bridge: joins everything and makes enter, which is who returns.
     fn cross(&self) -> Result<Procfs> {
-        // Processes of the container see this one as soon as it is in their pid namespace
-        // (CVE-2016-9962).
         let procfs = Procfs::open()?;
         if let Some(score) = self.process.oom_score_adj {
             let when = if self.container.rootless {
@@ -198,9 +196,13 @@ impl Entry<'_> {
         } else {
             None
         };
+        // What was read of /proc/PID was init's only if that number is still its own.
+        kernel::pidfd_send_signal(self.container.pidfd, 0)
+            .map_err(|_| Error::system("the container's init has ended"))?;
         if let Some(cpus) = &self.process.affinity_initial {
             security::scheduling::set_affinity(cpus, "initial")?;
         }
+        // Processes of the container see enter as soon as it is born (CVE-2016-9962).
         kernel::prctl(libc::PR_SET_DUMPABLE, "PR_SET_DUMPABLE", 0)?;
         if self.flags != 0 {
             check(

@@ -117,16 +117,22 @@ impl Init<'_> {
     ) -> Result<()> {
         let namespaces = &self.plan.namespaces;
         if let Some(maps) = &namespaces.id_maps {
+            if maps.by_ordinary_user() {
+                // /proc/PID has to belong to that user, for this moment alone.
+                kernel::prctl(libc::PR_SET_DUMPABLE, "PR_SET_DUMPABLE", 1)?;
+            }
             wire.ask(Request::MapIds, None)?;
-            become_root(&maps.uids, &maps.gids)?;
-        } else {
+        } else if let Some(score) = self.plan.process.oom_score_adj {
             // With a new user namespace the parent does this: only it has the right.
-            if let Some(score) = self.plan.process.oom_score_adj {
-                limits::write_oom_score_adj(procfs.own(), score, self.when_refused())?;
-            }
-            if namespaces.is_private(Kind::User) {
-                become_root(&ALL_IDS, &ALL_IDS)?;
-            }
+            limits::write_oom_score_adj(procfs.own(), score, self.when_refused())?;
+        }
+        // With the caller's ids still, to whom the files of /proc/PID belong.
+        values::enter_time_namespace(namespaces, procfs)?;
+        kernel::prctl(libc::PR_SET_DUMPABLE, "PR_SET_DUMPABLE", 0)?;
+        if let Some(maps) = &namespaces.id_maps {
+            become_root(&maps.uids, &maps.gids)?;
+        } else if namespaces.is_private(Kind::User) {
+            become_root(&ALL_IDS, &ALL_IDS)?;
         }
         join::rest(pending)?;
         if self.has_cgroup && !in_cgroup {
@@ -135,10 +141,6 @@ impl Init<'_> {
                 kernel::unshare(Kind::Cgroup.flag())?;
             }
         }
-        values::enter_time_namespace(namespaces, procfs)?;
-        // From here on nobody in the container may look into this process by ptrace or /proc
-        // (CVE-2016-9962). Not before: newuidmap reads /proc/PID.
-        kernel::prctl(libc::PR_SET_DUMPABLE, "PR_SET_DUMPABLE", 0)?;
         nix::unistd::setsid().map_err(|errno| Error::syscall("setsid", "", errno as i32))?;
         let searcher = if namespaces.is_private(Kind::User) {
             Searcher::Other

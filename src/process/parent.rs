@@ -327,7 +327,10 @@ fn open_source(plan: &Plan, index: usize) -> Result<OwnedFd> {
         return Err(Error::system(format!("init asks for mount {index}")));
     };
     let Source::Bind {
-        path, recursive, ..
+        path,
+        recursive,
+        nofollow,
+        ..
     } = &planned.source
     else {
         return Err(Error::system(format!(
@@ -335,7 +338,12 @@ fn open_source(plan: &Plan, index: usize) -> Result<OwnedFd> {
         )));
     };
     let depth = if *recursive { libc::AT_RECURSIVE } else { 0 };
-    mount::open_tree(mount::Place::Host(path.as_path()), depth)
+    let link = if *nofollow {
+        libc::AT_SYMLINK_NOFOLLOW
+    } else {
+        0
+    };
+    mount::open_tree(mount::Place::Host(path.as_path()), depth | link)
 }
 
 /// `rt start`: opens the gate and returns once the program runs.

@@ -78,13 +78,18 @@ pub fn spawn(
             } else {
                 flags & !Kind::Cgroup.flag()
             };
-            let pending = inheritance.take(&theirs).and_then(|()| {
+            let enter = || {
+                inheritance.take(&theirs)?;
+                // Processes of a pid namespace that is joined see init from its birth, with the
+                // host's file system behind /proc/PID/root (CVE-2016-9962).
+                process::prctl(libc::PR_SET_DUMPABLE, "PR_SET_DUMPABLE", 0)?;
                 if bridged {
                     bridge::cross(namespaces, flags, &theirs, in_cgroup)
                 } else {
                     join::open(namespaces)
                 }
-            });
+            };
+            let pending = enter();
             match pending {
                 Ok(pending) => match init(Birth {
                     wire: theirs,

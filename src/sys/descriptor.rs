@@ -31,10 +31,12 @@ pub fn close_all_but(first: u32, keep: &[BorrowedFd<'_>]) -> Result<()> {
     close_between(next, u32::MAX, Close::Now)
 }
 
-/// Whether descriptor number `fd` is open.
-pub fn is_open(fd: RawFd) -> bool {
+/// Whether descriptor number `fd` is one that the caller left open: those that this process
+/// opens are close-on-exec, which none of the caller's can be.
+pub fn was_passed(fd: RawFd) -> bool {
     // SAFETY: reading flags touches no memory.
-    unsafe { libc::fcntl(fd, libc::F_GETFD) >= 0 }
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    flags >= 0 && flags & libc::FD_CLOEXEC == 0
 }
 
 /// When [`close_from`] takes effect.

@@ -32,7 +32,7 @@ macro_rules! entry {
 /// no file of ours becomes somebody's standard error, and writes that fail rather than kill.
 pub fn prepare() {
     for stream in 0..=2 {
-        if !super::descriptor::is_open(stream)
+        if !super::descriptor::was_passed(stream)
             && nix::fcntl::open("/dev/null", OFlag::O_RDWR, Mode::empty())
                 .map(std::os::fd::IntoRawFd::into_raw_fd)
                 != Ok(stream)

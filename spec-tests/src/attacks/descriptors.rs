@@ -20,6 +20,7 @@ tests! {
     "CVE-2024-21626" Attack a_cwd_link_to_a_leaked_descriptor_is_not_on_the_host;
     "CVE-2016-9962" Attack the_host_cannot_be_reached_through_an_exec_that_comes_in;
     "CVE-2016-9962" Attack the_host_cannot_be_reached_with_ptrace_either;
+    "CVE-2016-9962" Attack the_host_cannot_be_reached_through_a_container_that_joins_the_pod;
 }
 
 const SECRET: &str = "secret of the host";
@@ -164,4 +165,40 @@ fn the_host_cannot_be_reached_through_an_exec_that_comes_in(case: &Case) -> Verd
 fn the_host_cannot_be_reached_with_ptrace_either(case: &Case) -> Verdict {
     // With it nothing hides them: they must have left the host's tree before they come in.
     reach_host(case, "")
+}
+
+/// The second container of a pod is made inside the first one's user and pid namespaces, where the first one may trace it.
+fn the_host_cannot_be_reached_through_a_container_that_joins_the_pod(case: &Case) -> Verdict {
+    let (path, _) = secret(case)?;
+    let (mut one, mut two) = (case.bundle_named("one")?, case.bundle_named("two")?);
+    if case.is_root() {
+        one.namespace("user");
+        one.linux()["uidMappings"] = json!([{"containerID": 0, "hostID": 100_000, "size": 1000}]);
+        one.linux()["gidMappings"] = json!([{"containerID": 0, "hostID": 100_000, "size": 1000}]);
+    }
+    let names: Vec<&str> = NAMES.iter().copied().filter(|name| have(name)).collect();
+    one.capabilities(&names);
+    let mut first = case.create_named(&mut one, &format!("{}-1", case.id))?;
+    first.start()?;
+    first.ask_one(Ask::Process)?;
+    let pid = first.pid()?;
+    if let Some(linux) = two.linux().as_object_mut() {
+        linux.remove("uidMappings");
+        linux.remove("gidMappings");
+    }
+    for kind in ["user", "pid"] {
+        two.join_namespace(kind, &format!("/proc/{pid}/ns/{kind}"));
+    }
+    two.args(&["/bin/probe", "exit", "0"]);
+    first.tell(&[Ask::ReachHostFile {
+        path,
+        within_ms: 2500,
+    }])?;
+    for _ in 0..20 {
+        case.run_call(&two)?.run()?;
+    }
+    match &parse_line(&first.line()?, 1)?[0] {
+        Answer::Text(text) => fail(format!("the first container read {text:?} of the host")),
+        _ => Ok(()),
+    }
 }
