@@ -13,7 +13,7 @@ use nix::unistd::{Gid, Uid};
 use crate::error::{Context, Error, Result};
 use crate::plan::Plan;
 use crate::plan::cgroup::Placement;
-use crate::plan::namespaces::{IdMapWriter, IdMaps, IdRange, Kind};
+use crate::plan::namespaces::{IdMaps, IdRange, Kind};
 use crate::rootfs::{self, Prepared};
 use crate::security::keyring::Searcher;
 use crate::security::{self, KeyringEntry, limits};
@@ -99,10 +99,8 @@ impl Init<'_> {
     /// this user's ids is either in this new user namespace, and there the kernel wants all of
     /// init's capabilities, or has none in it (CVE-2016-9962).
     fn let_its_user_in(&self) -> Result<()> {
-        let of_ordinary_user =
-            |maps: &IdMaps| maps.writer == IdMapWriter::Newidmap || maps.deny_setgroups;
         let maps = self.plan.namespaces.id_maps.as_ref();
-        if self.gate.is_some() && maps.is_some_and(of_ordinary_user) {
+        if self.gate.is_some() && maps.is_some_and(IdMaps::by_ordinary_user) {
             kernel::prctl(libc::PR_SET_DUMPABLE, "PR_SET_DUMPABLE", 1)?;
         }
         Ok(())
