@@ -26,6 +26,7 @@ pub use config::{Config, Process};
 pub use example::example;
 #[cfg(test)]
 pub use example::example_for;
+pub use resources::Resources;
 
 use crate::error::{Context, Error, Result};
 use crate::log;
@@ -104,6 +105,12 @@ pub fn process_from_json(source: &[u8]) -> Result<Process> {
     let process: Process = read::parse(source).context(|| "process")?;
     checks::process(&process, source).context(|| "process")?;
     Ok(process)
+}
+
+/// Reads what `update --resources` is given, of the form of `linux.resources`. It is checked
+/// when the command line has had its say too.
+pub fn resources_from_json(source: &[u8]) -> Result<Resources> {
+    read::parse(source)
 }
 
 fn root_path(config: &Config) -> &str {

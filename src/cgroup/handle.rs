@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use super::v2::Directory;
+use super::v2::{Directory, Watch};
 use crate::error::{Error, Kind, Result};
 use crate::sys;
 
@@ -223,6 +223,40 @@ impl Handle {
             Ok(text) => Ok(text
                 .lines()
                 .find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok())),
+            Err(e) if e.is(Errno::ENOENT) || e.is(Errno::ENODEV) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The whole of one of its files. None where it has no such file.
+    pub fn read(&self, file: &str) -> Result<Option<String>> {
+        match self.directory.read(file) {
+            Ok(text) => Ok(Some(text)),
+            // Pressure files are there, and cannot be read, where the kernel was booted so.
+            Err(e)
+                if [Errno::ENOENT, Errno::ENODEV, Errno::EOPNOTSUPP]
+                    .iter()
+                    .any(|n| e.is(*n)) =>
+            {
+                Ok(None)
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The names of its files.
+    pub(super) fn files(&self) -> Result<Vec<String>> {
+        let names = self.directory.files()?;
+        Ok(names
+            .into_iter()
+            .filter_map(|name| name.into_os_string().into_string().ok())
+            .collect())
+    }
+
+    /// One of its files, for poll(2). None where it has no such file.
+    pub fn watch(&self, file: &str) -> Result<Option<Watch>> {
+        match self.directory.open_to_watch(file) {
+            Ok(watch) => Ok(Some(watch)),
             Err(e) if e.is(Errno::ENOENT) || e.is(Errno::ENODEV) => Ok(None),
             Err(e) => Err(e),
         }

@@ -12,6 +12,7 @@
 mod device_bpf;
 mod handle;
 mod settings;
+pub mod stats;
 mod v2;
 
 #[cfg(test)]
@@ -26,7 +27,7 @@ pub use handle::Handle;
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::log;
-use crate::plan::cgroup::{Cgroup, DeviceRule, Placement};
+use crate::plan::cgroup::{Cgroup, DeviceRule, Placement, Setting};
 use crate::sys;
 use v2::Directory;
 
@@ -85,6 +86,20 @@ pub fn create(cgroup: &Cgroup, privilege: Privilege) -> Result<Option<Guard>> {
     };
     settings::apply(&guard.handle, &cgroup.settings)?;
     Ok(Some(guard))
+}
+
+/// Gives a cgroup in use other settings and device rules: all of them, or where one is refused
+/// none.
+pub fn update(
+    handle: &Handle,
+    settings: &[Setting],
+    devices: Option<&[DeviceRule]>,
+    privilege: Privilege,
+) -> Result<()> {
+    settings::replace(handle, settings, || match devices {
+        Some(rules) => confine_devices(handle, rules, privilege),
+        None => Ok(()),
+    })
 }
 
 const REMEDY: &str = "let a cgroup be made, by a cgroup2 mount that is writable and, for a user, a systemd unit with Delegate=yes; or take out what needs one";

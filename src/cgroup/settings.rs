@@ -28,25 +28,29 @@ pub(super) fn apply(handle: &Handle, settings: &[Setting]) -> Result<()> {
     Ok(())
 }
 
-/// As [`apply`], of a cgroup in use: all of them are written or, where one cannot be, none
-/// stays. What is written back may fail in its turn; then that is said too.
-pub(super) fn replace(handle: &Handle, settings: &[Setting]) -> Result<()> {
+/// As [`apply`], of a cgroup in use: all of them are written or, where one cannot be or
+/// `last` fails, none stays. What is written back may fail in its turn; then that is said too.
+pub(super) fn replace(
+    handle: &Handle,
+    settings: &[Setting],
+    last: impl FnOnce() -> Result<()>,
+) -> Result<()> {
     let refusals = enable(handle, &controllers(settings))?;
     for setting in settings {
         refuse_if_in_use(handle, setting)?;
     }
     let mut former = Some(Vec::new());
-    for setting in settings {
-        if let Err(mut error) = write(handle, setting, &refusals, &mut former) {
-            for former in former.iter().flatten().rev() {
-                if let Err(e) = handle.directory().write(&former.file, &former.value) {
-                    error = error.with_hint(format!("the former value is not back: {e}"));
-                }
+    let written = settings
+        .iter()
+        .try_for_each(|setting| write(handle, setting, &refusals, &mut former));
+    written.and_then(|()| last()).map_err(|mut error| {
+        for former in former.iter().flatten().rev() {
+            if let Err(e) = handle.directory().write(&former.file, &former.value) {
+                error = error.with_hint(format!("the former value is not back: {e}"));
             }
-            return Err(error);
         }
-    }
-    Ok(())
+        error
+    })
 }
 
 /// Writes one setting; what was there before goes into `former`, if there is one.

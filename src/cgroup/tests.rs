@@ -320,6 +320,7 @@ fn the_device_program_decides_what_may_be_opened() {
         };
         plan.devices = Some(vec![rule(true, 3, 6), rule(true, 5, 6), rule(false, 5, 4)]);
         let guard = create(&plan, Privilege::Host).unwrap().unwrap();
+        guard.confine(&plan, Privilege::Host).unwrap();
         let procs = mount.join(&name).join("cgroup.procs");
         let open = |what: &str| {
             let script = format!("echo $$ > {} && : {what}", procs.display());

@@ -87,6 +87,15 @@ impl Directory {
 
     /// The names of the cgroups right below this one.
     pub fn children(&self) -> Result<Vec<PathBuf>> {
+        self.names(Type::Directory)
+    }
+
+    /// The names of its files.
+    pub fn files(&self) -> Result<Vec<PathBuf>> {
+        self.names(Type::File)
+    }
+
+    fn names(&self, wanted: Type) -> Result<Vec<PathBuf>> {
         let mut dir = match Dir::openat(&self.fd, ".", flags(), Mode::empty()) {
             Ok(dir) => dir,
             Err(Errno::ENOENT | Errno::ENODEV) => return Ok(Vec::new()),
@@ -96,7 +105,7 @@ impl Directory {
         for entry in dir.iter() {
             let entry = entry.map_err(|errno| failed("getdents", &self.path, errno))?;
             let name = entry.file_name();
-            if entry.file_type() == Some(Type::Directory) && name != c"." && name != c".." {
+            if entry.file_type() == Some(wanted) && name != c"." && name != c".." {
                 names.push(PathBuf::from(OsStr::from_bytes(name.to_bytes())));
             }
         }
@@ -164,6 +173,42 @@ impl Directory {
                 Err(errno) => return Err(failed("poll", &self.path.join(file), errno)),
             }
         }
+    }
+}
+
+impl Directory {
+    /// Opens one of its files for poll(2), which reports its changes as POLLPRI.
+    pub fn open_to_watch(&self, file: &str) -> Result<Watch> {
+        Ok(Watch {
+            fd: self.open_file(file, OFlag::O_RDONLY)?,
+            path: self.path.join(file),
+        })
+    }
+}
+
+/// An open file of a cgroup that tells when it has changed since it was last read.
+pub struct Watch {
+    fd: OwnedFd,
+    path: PathBuf,
+}
+
+impl Watch {
+    /// What is in it now. None where the cgroup is gone.
+    pub fn read(&self) -> Result<Option<String>> {
+        let mut buffer = [0; 1024];
+        match nix::sys::uio::pread(&self.fd, &mut buffer, 0) {
+            Ok(length) => Ok(Some(
+                String::from_utf8_lossy(&buffer[..length]).into_owned(),
+            )),
+            Err(Errno::ENODEV) => Ok(None),
+            Err(errno) => Err(failed("read", &self.path, errno)),
+        }
+    }
+}
+
+impl AsFd for Watch {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 

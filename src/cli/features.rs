@@ -56,7 +56,7 @@ fn linux() -> Value {
         "namespaces": namespaces,
         "capabilities": capabilities,
         "cgroup": {
-            "v1": false, "v2": true, "systemd": false, "systemdUser": false, "rdma": false,
+            "v1": false, "v2": true, "systemd": false, "systemdUser": false, "rdma": true,
         },
         "seccomp": seccomp(),
         "apparmor": { "enabled": true },

@@ -1,13 +1,25 @@
-//! `rt update`: other limits for a container. Not built yet.
+//! `rt update`: other limits for a container; all that are asked for, or none.
 //!
 //! Runs in: parent.
 
+use std::io::Read;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
-use super::{Global, Verb, not_yet};
-use crate::error::Result;
+use super::{Global, Verb, not_yet, processes};
+use crate::bundle::checks;
+use crate::bundle::resources::{BlockIo, Pids};
+use crate::bundle::{self, Bundle, Resources};
+use crate::cgroup::{self, Handle, Privilege};
+use crate::error::{Context, Error, Kind, Result};
+use crate::log;
+use crate::plan::cgroup::for_update;
+use crate::state::{Container, Status};
+
+/// How long another command on the same container is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 // The values stay text until they are used: `64m` and `-1` are legal where a size is meant.
 #[derive(Args, Debug)]
@@ -77,9 +89,249 @@ pub struct Update {
 impl Verb for Update {
     const NAME: &'static str = "update";
     const ABOUT: &'static str = "Change a container's limits";
-    const WORKS: bool = false;
 
-    fn run(self, _global: &Global) -> Result<u8> {
-        Err(not_yet(Self::NAME))
+    fn run(self, global: &Global) -> Result<u8> {
+        let resources = self.resources()?;
+        let mut container = global.root()?.open(&self.id)?;
+        container.lock(PATIENCE)?;
+        update(&mut container, resources)
+            .context(|| format!("update {:?}", self.id))
+            .map(|()| 0)
+    }
+}
+
+impl Update {
+    /// What is asked for: the file, and over it the single values.
+    fn resources(&self) -> Result<Resources> {
+        for (given, name) in [
+            (&self.l3_cache_schema, "update --l3-cache-schema"),
+            (&self.mem_bw_schema, "update --mem-bw-schema"),
+        ] {
+            if given.is_some() {
+                return Err(not_yet(name));
+            }
+        }
+        let mut resources = match &self.resources {
+            Some(path) => read(path).context(|| "--resources")?,
+            None => Resources::default(),
+        };
+        if let Some(weight) = number(self.blkio_weight.as_deref(), "--blkio-weight")? {
+            resources
+                .block_io
+                .get_or_insert_with(BlockIo::default)
+                .weight = Some(weight);
+        }
+        if let Some(limit) = number(self.pids_limit.as_deref(), "--pids-limit")? {
+            resources.pids = Some(Pids { limit: Some(limit) });
+        }
+        self.add_cpu(&mut resources)?;
+        self.add_memory(&mut resources)?;
+        Ok(resources)
+    }
+
+    fn add_cpu(&self, resources: &mut Resources) -> Result<()> {
+        let mut cpu = resources.cpu.take().unwrap_or_default();
+        set(
+            &mut cpu.period,
+            number(self.cpu_period.as_deref(), "--cpu-period")?,
+        );
+        set(
+            &mut cpu.quota,
+            number(self.cpu_quota.as_deref(), "--cpu-quota")?,
+        );
+        set(
+            &mut cpu.burst,
+            number(self.cpu_burst.as_deref(), "--cpu-burst")?,
+        );
+        set(
+            &mut cpu.shares,
+            number(self.cpu_share.as_deref(), "--cpu-share")?,
+        );
+        set(
+            &mut cpu.idle,
+            number(self.cpu_idle.as_deref(), "--cpu-idle")?,
+        );
+        set(
+            &mut cpu.realtime_period,
+            number(self.cpu_rt_period.as_deref(), "--cpu-rt-period")?,
+        );
+        set(
+            &mut cpu.realtime_runtime,
+            number(self.cpu_rt_runtime.as_deref(), "--cpu-rt-runtime")?,
+        );
+        set(&mut cpu.cpus, self.cpuset_cpus.clone());
+        set(&mut cpu.mems, self.cpuset_mems.clone());
+        resources.cpu = Some(cpu);
+        Ok(())
+    }
+
+    fn add_memory(&self, resources: &mut Resources) -> Result<()> {
+        let mut memory = resources.memory.take().unwrap_or_default();
+        set(&mut memory.limit, size(self.memory.as_deref(), "--memory")?);
+        set(
+            &mut memory.reservation,
+            size(self.memory_reservation.as_deref(), "--memory-reservation")?,
+        );
+        set(
+            &mut memory.swap,
+            size(self.memory_swap.as_deref(), "--memory-swap")?,
+        );
+        set(
+            &mut memory.kernel,
+            size(self.kernel_memory.as_deref(), "--kernel-memory")?,
+        );
+        set(
+            &mut memory.kernel_tcp,
+            size(self.kernel_memory_tcp.as_deref(), "--kernel-memory-tcp")?,
+        );
+        resources.memory = Some(memory);
+        Ok(())
+    }
+}
+
+fn set<T>(place: &mut Option<T>, given: Option<T>) {
+    if given.is_some() {
+        *place = given;
+    }
+}
+
+fn read(path: &PathBuf) -> Result<Resources> {
+    let mut source = Vec::new();
+    let result = match path.as_os_str() == "-" {
+        true => std::io::stdin().lock().read_to_end(&mut source).map(drop),
+        false => std::fs::read(path).map(|bytes| source = bytes),
+    };
+    result.map_err(|e| Error::io("read", path, &e))?;
+    bundle::resources_from_json(&source)
+}
+
+fn number<T: std::str::FromStr>(text: Option<&str>, option: &str) -> Result<Option<T>> {
+    text.map(|text| {
+        text.parse().map_err(|_| {
+            Error::new(
+                Kind::Usage,
+                format!("{option}: {text:?} is no number in its range"),
+            )
+        })
+    })
+    .transpose()
+}
+
+fn size(text: Option<&str>, option: &str) -> Result<Option<i64>> {
+    text.map(|text| {
+        bytes_of(text).ok_or_else(|| {
+            let wrong = format!("{option}: {text:?} is no size such as 1048576, 64m, 1.5g or -1");
+            Error::new(Kind::Usage, wrong)
+        })
+    })
+    .transpose()
+}
+
+/// A number of bytes as Docker's and runc's command lines take it: powers of 1024, whether
+/// `m`, `MB` or `MiB`, and a fraction before them. -1 is "no limit".
+fn bytes_of(text: &str) -> Option<i64> {
+    if text == "-1" {
+        return Some(-1);
+    }
+    let end = text
+        .find(|c: char| !(c.is_ascii_digit() || c == '.'))
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let unit = unit.trim_start().to_ascii_lowercase();
+    let unit = unit.strip_suffix('b').unwrap_or(&unit);
+    let unit = unit
+        .strip_suffix('i')
+        .filter(|unit| !unit.is_empty())
+        .unwrap_or(unit);
+    let shift = 10
+        * ["", "k", "m", "g", "t", "p"]
+            .iter()
+            .position(|known| *known == unit)?;
+    match number.parse::<i64>() {
+        Ok(number) => number.checked_mul(1 << shift),
+        Err(_) => {
+            let number: f64 = number.parse().ok().filter(|_| number.contains('.'))?;
+            #[allow(
+                clippy::cast_possible_truncation,
+                clippy::cast_precision_loss,
+                reason = "a fraction of a byte is none, and what is too much saturates"
+            )]
+            let bytes = (number * (1_i64 << shift) as f64) as i64;
+            Some(bytes)
+        }
+    }
+}
+
+fn update(container: &mut Container, mut resources: Resources) -> Result<()> {
+    let status = container.status()?;
+    if !matches!(status, Status::Created | Status::Running | Status::Paused) {
+        return Err(processes::not_running());
+    }
+    let record = &container.record;
+    let Some(handle) = processes::cgroup(record)? else {
+        return Err(Error::unsupported(
+            "the container has no cgroup, which alone has limits",
+        ));
+    };
+    fill_in(&mut resources, &handle)?;
+    checks::resources(&resources)?;
+    let bundle = Bundle::from_state(container.config()?, record.bundle.clone())?;
+    let version = bundle.config.oci_version.as_deref().unwrap_or_default();
+    let mut warnings = Vec::new();
+    let (settings, devices) = for_update(&resources, version, &mut warnings)?;
+    for warning in warnings {
+        log::warning(|| warning);
+    }
+    let privilege = match record.rootless {
+        true => Privilege::Rootless,
+        false => Privilege::Host,
+    };
+    cgroup::update(&handle, &settings, devices.as_deref(), privilege)
+}
+
+/// What two values of config.json say together is one file: where one is given alone, the
+/// other stays as it is.
+fn fill_in(resources: &mut Resources, handle: &Handle) -> Result<()> {
+    if let Some(cpu) = &mut resources.cpu
+        && (cpu.quota.is_some() != cpu.period.is_some())
+        && let Some(text) = handle.read("cpu.max")?
+        && let Some((quota, period)) = text.trim().split_once(' ')
+    {
+        // What is no number is `max`.
+        cpu.quota = cpu.quota.or(Some(quota.parse().unwrap_or(-1)));
+        cpu.period = cpu.period.or(period.parse().ok());
+    }
+    if let Some(memory) = &mut resources.memory
+        && memory.swap.is_some_and(|swap| swap > 0)
+        && memory.limit.is_none()
+        && let Some(text) = handle.read("memory.max")?
+    {
+        memory.limit = text.trim().parse().ok();
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_as_dockers_command_line_reads_them() {
+        for (text, bytes) in [
+            ("-1", Some(-1)),
+            ("0", Some(0)),
+            ("64m", Some(64 << 20)),
+            ("64MB", Some(64 << 20)),
+            ("2 GiB", Some(2 << 30)),
+            ("1.5k", Some(1536)),
+            ("7b", Some(7)),
+            ("", None),
+            ("m", None),
+            ("-2", None),
+            ("5x", None),
+            ("9999999t", None),
+        ] {
+            assert_eq!(bytes_of(text), bytes, "{text:?}");
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::create::CreateOptions;
 use super::{ContainerPath, HostPath, device_rules, limits};
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, Resources};
 use crate::error::{Error, Result};
 use crate::host::{Cgroup2, Host};
 
@@ -180,6 +180,19 @@ fn place(bundle: &Bundle, options: &CreateOptions, host: &Host) -> Result<Placem
             })
         }
     }
+}
+
+/// What `rt update` writes into the cgroup of a container that is there. `version` is its
+/// ociVersion.
+pub fn for_update(
+    given: &Resources,
+    version: &str,
+    warnings: &mut Vec<String>,
+) -> Result<(Vec<Setting>, Option<Vec<DeviceRule>>)> {
+    let settings = limits::settings(given, version, limits::Target::InUse, warnings)?;
+    // Engines that know of no device send an empty list.
+    let devices = given.devices.as_deref().filter(|rules| !rules.is_empty());
+    Ok((settings, devices.map(device_rules::plan).transpose()?))
 }
 
 /// An absolute path counts from the mount; a relative one from the parent of the caller's

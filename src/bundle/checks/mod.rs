@@ -16,6 +16,8 @@ mod root;
 mod tests;
 
 use super::config::{Config, Process};
+use super::linux::Linux;
+use super::resources::Resources;
 use crate::error::{Error, Result};
 
 /// One rule.
@@ -144,6 +146,25 @@ pub fn process(process: &Process, source: &[u8]) -> Result<()> {
             Run::Process(run) => run(process, &mut report),
             Run::Source(run) => run(source, &mut report),
             Run::Config(_) => {}
+        }
+    }
+    report.into_result()
+}
+
+/// Checks `linux.resources` alone, as `update` reads it.
+pub fn resources(resources: &Resources) -> Result<()> {
+    let config = Config {
+        linux: Some(Linux {
+            resources: Some(resources.clone()),
+            ..Linux::default()
+        }),
+        ..Config::default()
+    };
+    let mut report = Report::default();
+    for check in resources::CHECKS {
+        report.check = check.name;
+        if let Run::Config(run) = check.run {
+            run(&config, &mut report);
         }
     }
     report.into_result()
