@@ -166,7 +166,7 @@ struct Entry<'a> {
 impl Entry<'_> {
     fn run(self, outcome: &Outcome) -> ! {
         kernel::set_name(c"rt:bridge");
-        let made = self.cross().and_then(|procfs| self.make(&procfs));
+        let made = self.cross().and_then(|procfs| self.make(procfs.as_ref()));
         let program = match made {
             Ok(program) => program,
             Err(error) => end(&self.wire, error),
@@ -181,7 +181,7 @@ impl Entry<'_> {
     }
 
     /// The bridge: joins everything and makes enter, which is who returns.
-    fn cross(&self) -> Result<Procfs> {
+    fn cross(&self) -> Result<Option<Procfs>> {
         let procfs = Procfs::open()?;
         if let Some(score) = self.process.oom_score_adj {
             let when = if self.container.rootless {
@@ -191,6 +191,12 @@ impl Entry<'_> {
             };
             limits::write_oom_score_adj(procfs.own(), score, when)?;
         }
+        // Where the container has the user namespace of the host, its CAP_SYS_PTRACE opens the
+        // descriptors of enter: then procfs is there only for a label, which forbids that.
+        let is_labelled =
+            self.process.selinux_label.is_some() || self.process.apparmor_profile.is_some();
+        let joins_user = self.flags & Kind::User.flag() != 0;
+        let procfs = (is_labelled || joins_user).then_some(procfs);
         let root = if self.flags & Kind::Mount.flag() == 0 {
             Some(self.open_root()?)
         } else {
@@ -232,7 +238,7 @@ impl Entry<'_> {
                     change_root(&root)?;
                 }
                 // What `self` was is the bridge.
-                procfs.of_this_process()
+                procfs.map(Procfs::of_this_process).transpose()
             }
         }
     }
@@ -251,12 +257,12 @@ impl Entry<'_> {
         )
     }
 
-    fn make(&self, procfs: &Procfs) -> Result<Program> {
+    fn make(&self, procfs: Option<&Procfs>) -> Result<Program> {
         if self.flags & Kind::User.flag() != 0 {
             become_root(&super::init::ALL_IDS, &super::init::ALL_IDS)?;
         }
         nix::unistd::setsid().map_err(|errno| Error::syscall("setsid", "", errno as i32))?;
-        security::enter_session_keyring(self.process, procfs.own(), KeyringEntry::Join)?;
+        security::enter_session_keyring(self.process, procfs.map(Procfs::own), KeyringEntry::Join)?;
         match &self.process.terminal {
             Some(settings) => {
                 let root = check(

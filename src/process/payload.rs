@@ -44,10 +44,20 @@ pub fn adapt_streams(process: &Process) -> Result<()> {
 }
 
 /// Turns this process into the payload's, up to but without execve.
-pub fn prepare(process: &Process, descriptors: Descriptors, procfs: &Procfs) -> Result<Program> {
+///
+/// `procfs` is only for what reads and writes there: labels, and the groups of a user namespace
+/// that is joined.
+pub fn prepare(
+    process: &Process,
+    descriptors: Descriptors,
+    procfs: Option<&Procfs>,
+) -> Result<Program> {
+    let own = procfs.map(Procfs::own);
     security::limits::set_rlimits(&process.rlimits)?;
     security::scheduling::apply(process)?;
-    security::label_next_program(process, procfs.own())?;
+    if let Some(own) = own {
+        security::label_next_program(process, own)?;
+    }
     // As root first, for a folder that the payload may be in but not enter; then again as the
     // payload, for one that only it can enter (a home on NFS or FUSE).
     let entered_as_root = nix::unistd::chdir(process.cwd.as_c_str());
@@ -55,7 +65,7 @@ pub fn prepare(process: &Process, descriptors: Descriptors, procfs: &Procfs) -> 
         kernel::prctl(libc::PR_SET_NO_NEW_PRIVS, "PR_SET_NO_NEW_PRIVS", 1)
             .at("/process/noNewPrivileges", || "process.noNewPrivileges")?;
     }
-    security::capabilities::set_ids_and_capabilities(process, procfs.own())?;
+    security::capabilities::set_ids_and_capabilities(process, own)?;
     nix::sys::stat::umask(Mode::from_bits_truncate(process.umask));
     if entered_as_root.is_err() {
         enter_working_directory(&process.cwd)?;
