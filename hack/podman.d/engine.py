@@ -176,11 +176,11 @@ class Podman:
             assert time.monotonic() < end, f"never /{pattern}/ in {seconds} s\n{result}"
             time.sleep(0.1)
 
-    def terminal(self, line, dialogue, size=(24, 80), resize=None, timeout=30):
+    def terminal(self, line, dialogue, size=(24, 80), argv=None, timeout=30):
         """Runs on a terminal. For each (pattern, answer) waits for the pattern, then types.
 
         Returns the exit status and all that was shown."""
-        words, argv = self.argv(line)
+        words, argv = (line, argv) if argv else self.argv(line)
         pid, master = pty.fork()
         if pid == 0:
             try:
@@ -235,7 +235,9 @@ class Podman:
             os.write(master, key.encode())
 
     def import_image(self):
-        self.out(["import", "--change", "ENV=FROM_IMAGE=yes", self.room.image, "box"])
+        # podman adds a PATH where an image has none, containerd does not.
+        changes = ["--change", "ENV=FROM_IMAGE=yes", "--change", "ENV=PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
+        self.out(["import", *changes, self.room.image, "box"])
         first = self("run --rm box true")
         if "linux.seccomp" in first.err:
             print(f"# {self.who}: without seccomp, which the runtime lacks: {first.err.strip()}", flush=True)
