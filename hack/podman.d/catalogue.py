@@ -9,6 +9,7 @@ import process  # noqa: F401
 import identities  # noqa: F401
 import sharing  # noqa: F401
 import scenarios  # noqa: F401
+import extras  # noqa: F401
 import others  # noqa: F401
 import containerd  # noqa: F401
 import leftovers  # noqa: F401

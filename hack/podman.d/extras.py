@@ -1,0 +1,159 @@
+"""What engines do beside containers: hooks, profiles, crashes, containers in containers."""
+
+import json
+import os
+import re
+import signal
+import time
+
+from case import Skip, both
+
+STAGES = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
+
+
+@both
+def hooks_of_podman_run_in_their_order(p):
+    folder = p.folder("hooks")
+    record = f"{folder}/record"
+    for number, stage in enumerate(STAGES):
+        # startContainer's program comes from the container.
+        shell = "/bin/sh"
+        script = f"cat > {folder}/state.{stage}; echo {stage} >> {record}"
+        hook = {"path": shell, "args": ["sh", "-c", script], "env": ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]}
+        with open(f"{folder}/{number}.json", "w") as file:
+            json.dump({"version": "1.0.0", "hook": hook, "when": {"always": True}, "stages": [stage]}, file)
+    before, p.options = p.options, [*p.options, f"--hooks-dir={folder}"]
+    try:
+        p.expect(f"run --rm -v {folder}:{folder} box echo payload", "payload")
+    finally:
+        p.options = before
+    assert open(record).read().split() == STAGES, open(record).read()
+    states = {stage: json.load(open(f"{folder}/state.{stage}")) for stage in STAGES}
+    assert {state["id"] for state in states.values()} == {states["prestart"]["id"]}
+    wanted = ["creating", "creating", "creating", "created", "running", "stopped"]
+    found = [states[stage]["status"] for stage in STAGES]
+    # runc and crun call the middle ones by other names.
+    assert found == wanted or os.path.basename(p.room.runtime) != "rt", found
+
+
+@both
+def a_failing_hook_stops_the_start(p):
+    folder = p.folder("hooks")
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", "echo no by hook >&2; exit 3"]}
+    with open(f"{folder}/one.json", "w") as file:
+        json.dump({"version": "1.0.0", "hook": hook, "when": {"always": True}, "stages": ["createRuntime"]}, file)
+    before, p.options = p.options, [*p.options, f"--hooks-dir={folder}"]
+    try:
+        result = p("run --rm box echo payload")
+    finally:
+        p.options = before
+    assert result.status in (125, 126, 127) and "payload" not in result.out, str(result)
+    assert "hook" in result.err, str(result)
+
+
+@both
+def the_default_seccomp_profile_is_in_force(p):
+    if p.confinement:
+        raise Skip("the runtime has no seccomp")
+    p.expect("run --rm box sed -n 's/Seccomp:.//p' /proc/self/status", "2")
+    p.expect("run --rm --privileged box sed -n 's/Seccomp:.//p' /proc/self/status", "0")
+    p.fails("run --rm box unshare -m true", 1, "not permitted")
+
+
+@both
+def a_seccomp_profile_of_ones_own(p):
+    if p.confinement:
+        raise Skip("the runtime has no seccomp")
+    folder = p.folder("profile")
+    refused = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95}
+    with open(f"{folder}/profile.json", "w") as file:
+        json.dump({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [refused]}, file)
+    profile = f"--security-opt seccomp={folder}/profile.json"
+    p.fails(f"run --rm {profile} box mkdir /x", 1, "not supported")
+    with p.container(f"{profile} box sleep 100") as c:
+        p.fails(f"exec {c} mkdir /x", 1, "not supported")
+
+
+@both
+def a_container_that_removes_itself_in_the_background(p):
+    c = p.out("run -d --rm box sleep 0.3")
+    p.wait_for("ps -aq --no-trunc", rf"^(?!(.|\n)*{c})", seconds=20)
+
+
+@both
+def a_container_whose_conmon_was_killed_can_be_removed(p):
+    with p.container("box sleep 100") as c:
+        pid = p.pid(c)
+        conmon = int(p.out(f"inspect -f '{{{{.State.ConmonPid}}}}' {c}"))
+        os.kill(conmon, signal.SIGKILL)
+        p.out(f"rm -f -t 0 {c}")
+        assert gone(pid), "the payload lives on"
+
+
+@both
+def a_container_of_which_all_was_killed_can_be_removed(p):
+    with p.container("box sh -c 'sleep 200 & sleep 100'") as c:
+        pid = p.pid(c)
+        os.kill(int(p.out(f"inspect -f '{{{{.State.ConmonPid}}}}' {c}")), signal.SIGKILL)
+        os.kill(pid, signal.SIGKILL)
+        assert gone(pid)
+        p.out(f"rm -f -t 0 {c}")
+
+
+def gone(pid):
+    end = time.monotonic() + 5
+    while os.path.exists(f"/proc/{pid}") and "(zombie)" not in open(f"/proc/{pid}/status").read():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@both
+def exec_keeps_descriptors_open_by_number(p):
+    read, write = os.pipe()
+    os.write(write, b"through a pipe\n")
+    os.close(write)
+    try:
+        if read != 3:
+            os.dup2(read, 3)
+        with p.container("box sleep 100") as c:
+            p.expect(f"exec --preserve-fds 1 {c} sh -c 'cat <&3'", "through a pipe", pass_fds=(3,))
+    finally:
+        os.close(3)
+        if read != 3:
+            os.close(read)
+
+
+@both
+def mounts_of_every_kind_that_podman_knows(p):
+    folder = p.folder("mounts")
+    mounts = [
+        f"type=bind,src={folder},dst=/a,ro=true,bind-propagation=rprivate",
+        f"type=bind,src={folder},dst=/b,bind-nonrecursive=true",
+        "type=devpts,destination=/c",
+        "type=image,source=box,destination=/d",
+        "type=volume,destination=/e",
+        "type=tmpfs,destination=/f,tmpfs-size=65536,tmpfs-mode=0700",
+    ]
+    line = " ".join(f"--mount {mount}" for mount in mounts)
+    shown = p.out(f"run --rm {line} box sh -c 'for d in a b c d e f; do grep \" /$d \" /proc/self/mountinfo; done; cat /d/etc/not-a-program'")
+    assert shown.count("\n") == 6 and shown.endswith("data"), shown
+
+
+@both
+def a_container_in_a_container(p):
+    """Nested user namespaces: the runtime runs itself inside what it made."""
+    if os.path.basename(p.room.runtime) != "rt":
+        raise Skip("made for one static binary")
+    folder = p.folder("inner")
+    os.system(f"cp -a {p.room.rootfs} {folder}/rootfs && cd {folder} && {p.room.runtime} spec --rootless")
+    with open(f"{folder}/config.json") as file:
+        config = json.load(file)
+    config["process"]["terminal"] = False
+    config["process"]["args"] = ["sh", "-c", "id -u; hostname; cat /proc/self/uid_map | wc -l"]
+    with open(f"{folder}/config.json", "w") as file:
+        json.dump(config, file)
+    os.system(f"chown -R {p.uid}:{p.uid} {folder}")
+    volumes = f"-v {folder}:/inner -v {p.room.runtime}:/bin/rt:ro"
+    p.expect(f"run --rm --privileged {volumes} -w /inner box rt --root /tmp/state run inner", re.compile("^0\n.*\n1$"))
