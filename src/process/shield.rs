@@ -31,7 +31,8 @@ const OWN_BINARY: &str = "/proc/self/exe";
 /// Starts this program again from an unwritable copy, unless it is one already, or is out of
 /// the caller's reach.
 pub fn raise() -> Result<()> {
-    if !is_writable()? {
+    // A test that calls a verb would start all tests again, from a copy without a path.
+    if cfg!(test) || !is_writable()? {
         return Ok(());
     }
     let copy = match read_only_mount() {
