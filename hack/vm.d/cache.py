@@ -8,6 +8,9 @@ import shutil
 import subprocess
 import time
 
+import engines
+import machine
+
 HERE = os.path.dirname(os.path.realpath(__file__))
 # What goes into the images; the rest of this folder only runs them.
 INPUTS = ["build", "elf_kernel.py", "first-boot", "kernel-modules", "packages", "guest"]
@@ -60,8 +63,8 @@ def obstacle():
     return None
 
 
-def lab(first_boot, again=False):
-    """The folder of the lab; builds it if need be. first_boot(folder) finishes a fresh one."""
+def lab(again=False):
+    """The folder of the lab; builds it if need be."""
     found = built()
     if not found or again:
         reason = obstacle()
@@ -71,7 +74,7 @@ def lab(first_boot, again=False):
         with lock():
             # Another one may have built it while this one waited.
             found = None if again else built()
-            found = found or build(first_boot)
+            found = found or build()
             sweep(found)
     with contextlib.suppress(PermissionError):
         os.utime(os.path.join(found, "complete"))
@@ -85,14 +88,16 @@ def lock():
         yield
 
 
-def build(first_boot):
+def build():
     target = os.path.join(folder(), key())
     making = target + ".making"
     shutil.rmtree(making, ignore_errors=True)
     os.makedirs(making)
-    if subprocess.run([os.path.join(HERE, "build"), making], stdin=subprocess.DEVNULL, check=False).returncode:
+    # In namespaces that end with it, so that an interrupted build leaves no process and no mount behind.
+    command = [*engines.confined(), os.path.join(HERE, "build"), making]
+    if subprocess.run(command, stdin=subprocess.DEVNULL, preexec_fn=machine.dies_with_us, check=False).returncode:
         raise Absent(f"the lab could not be built; {making} has what is there of it")
-    first_boot(making)
+    machine.first_boot(making)
     with open(os.path.join(making, "complete"), "w", encoding="utf-8"):
         pass
     shutil.rmtree(target, ignore_errors=True)

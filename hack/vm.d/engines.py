@@ -6,7 +6,8 @@ import subprocess
 import time
 
 VIRTIOFSD = ["/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd"]
-GUEST_ARGUMENTS = "rootfstype=ext4 rw mitigations=off quiet loglevel=3 panic=-1 systemd.show_status=no"
+# rootwait: on a busy host the disk may be found later than it is wanted.
+GUEST_ARGUMENTS = "rootwait rootfstype=ext4 rw mitigations=off quiet loglevel=3 panic=-1 systemd.show_status=no"
 SECURITY_MODULES = "lsm=landlock,lockdown,yama,integrity,apparmor"
 
 

@@ -1,6 +1,5 @@
 """One run: what is sent into the guest, and what comes back."""
 
-import collections
 import ctypes
 import io
 import os
@@ -18,7 +17,7 @@ import engines
 
 PR_SET_PDEATHSIG = 1
 POLL_SECONDS = 0.05
-CONSOLE_LINES_SHOWN = 40
+CONSOLE_BYTES_SHOWN = 4096
 
 
 class TimeLimit(Exception):
@@ -41,7 +40,7 @@ class Run:
         self.lab, self.tree, self.account = lab, os.path.realpath(tree), account
         self.programs, self.memory_mib, self.keep = programs, memory_mib, keep
         self.console = console
-        self.console_end = collections.deque(maxlen=CONSOLE_LINES_SHOWN)
+        self.console_end = b""
         self.processes = []
 
     def __enter__(self):
@@ -100,7 +99,7 @@ class Run:
         with open(os.path.join(self.channel, "status"), encoding="ascii") as file:
             status = file.read().strip()
         if not status:
-            raise Broken("\n".join(self.console_end))
+            raise Broken(self.console_end.decode(errors="replace"))
         return int(status)
 
     def read_console(self, console):
@@ -115,7 +114,7 @@ class Run:
         if self.console:
             self.console.write(said)
             self.console.flush()
-        self.console_end.extend(said.decode(errors="replace").splitlines())
+        self.console_end = (self.console_end + said)[-CONSOLE_BYTES_SHOWN:]
 
 
 def add_text(parcel, name, text):
