@@ -7,9 +7,9 @@
 
 #![deny(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
-#![allow(
-    dead_code,
-    reason = "until update and events are there; tests have an entry point of their own"
+#![cfg_attr(
+    test,
+    allow(dead_code, reason = "tests have an entry point of their own")
 )]
 
 mod bundle;
