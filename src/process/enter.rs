@@ -11,6 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
@@ -22,8 +23,8 @@ use crate::plan::process::Process;
 use crate::plan::{Descriptors, HostPath};
 use crate::security::{self, KeyringEntry, limits};
 use crate::state::{Record, Status};
-use crate::sys::check;
 use crate::sys::process::{self as kernel, Cloned, OwnedProcess};
+use crate::sys::{check, mount};
 use crate::terminal::{self, Foreground};
 
 use super::foreground::{self, Signals};
@@ -105,6 +106,8 @@ pub fn enter(
         Cloned::Parent(bridge) => {
             drop(theirs);
             let spawned = spawn::across(ours, bridge)?;
+            let own = own_directory(spawned.process.pid())?;
+            spawned.wire.answer(Some(own.as_fd()))?;
             let mut entered = Entered {
                 process: spawned.process,
                 terminal: None,
@@ -114,6 +117,29 @@ pub fn enter(
             entered.serve(container, process, console_socket, signals)?;
             Ok(entered)
         }
+    }
+}
+
+/// /proc/PID of enter, for what it writes about itself.
+///
+/// A payload with CAP_SYS_PTRACE can go through the descriptors of enter as soon as that is in
+/// the container's pid namespace (CVE-2016-9962), so enter is born without any that leads to
+/// the host, and gets this one as a mount of its own, where `..` ends. A caller who may not
+/// clone mounts has no container either whose capabilities reach a process of the host.
+fn own_directory(pid: Pid) -> Result<OwnedFd> {
+    let path = format!("/proc/{pid}");
+    match mount::open_tree(mount::Place::Host(Path::new(&path)), 0) {
+        // KERNEL(5.2): without open_tree(2) as for that caller.
+        Err(e) if e.is(Errno::EPERM) || e.is(Errno::ENOSYS) => check(
+            nix::fcntl::open(
+                path.as_str(),
+                OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
+                Mode::empty(),
+            ),
+            "open",
+            format_args!("{path:?}"),
+        ),
+        cloned => cloned,
     }
 }
 
@@ -166,7 +192,7 @@ struct Entry<'a> {
 impl Entry<'_> {
     fn run(self, outcome: &Outcome) -> ! {
         kernel::set_name(c"rt:bridge");
-        let made = self.cross().and_then(|procfs| self.make(procfs.as_ref()));
+        let made = self.cross().and_then(|own| self.make(&own));
         let program = match made {
             Ok(program) => program,
             Err(error) => end(&self.wire, error),
@@ -181,22 +207,17 @@ impl Entry<'_> {
     }
 
     /// The bridge: joins everything and makes enter, which is who returns.
-    fn cross(&self) -> Result<Option<Procfs>> {
-        let procfs = Procfs::open()?;
+    ///
+    /// Returns enter's own directory of the host's /proc.
+    fn cross(&self) -> Result<OwnedFd> {
         if let Some(score) = self.process.oom_score_adj {
             let when = if self.container.rootless {
                 limits::WhenRefused::Ignore
             } else {
                 limits::WhenRefused::Fail
             };
-            limits::write_oom_score_adj(procfs.own(), score, when)?;
+            limits::write_oom_score_adj(Procfs::open()?.own(), score, when)?;
         }
-        // Where the container has the user namespace of the host, its CAP_SYS_PTRACE opens the
-        // descriptors of enter: then procfs is there only for a label, which forbids that.
-        let is_labelled =
-            self.process.selinux_label.is_some() || self.process.apparmor_profile.is_some();
-        let joins_user = self.flags & Kind::User.flag() != 0;
-        let procfs = (is_labelled || joins_user).then_some(procfs);
         let root = if self.flags & Kind::Mount.flag() == 0 {
             Some(self.open_root()?)
         } else {
@@ -233,12 +254,11 @@ impl Entry<'_> {
             }
             Cloned::Child { .. } => {
                 kernel::set_name(c"rt:enter");
-                self.wire.await_answer()?;
+                let own = self.wire.await_answer()?;
                 if let Some(root) = root {
                     change_root(&root)?;
                 }
-                // What `self` was is the bridge.
-                procfs.map(Procfs::of_this_process).transpose()
+                own.ok_or_else(|| Error::system("the parent sent no directory of /proc"))
             }
         }
     }
@@ -257,12 +277,12 @@ impl Entry<'_> {
         )
     }
 
-    fn make(&self, procfs: Option<&Procfs>) -> Result<Program> {
+    fn make(&self, own: &OwnedFd) -> Result<Program> {
         if self.flags & Kind::User.flag() != 0 {
             become_root(&super::init::ALL_IDS, &super::init::ALL_IDS)?;
         }
         nix::unistd::setsid().map_err(|errno| Error::syscall("setsid", "", errno as i32))?;
-        security::enter_session_keyring(self.process, procfs.map(Procfs::own), KeyringEntry::Join)?;
+        security::enter_session_keyring(self.process, own.as_fd(), KeyringEntry::Join)?;
         match &self.process.terminal {
             Some(settings) => {
                 let root = check(
@@ -282,7 +302,7 @@ impl Entry<'_> {
             }
             None => payload::adapt_streams(self.process)?,
         }
-        let program = payload::prepare(self.process, self.descriptors, procfs)?;
+        let program = payload::prepare(self.process, self.descriptors, own.as_fd())?;
         notify::load_if_asked(&self.wire, self.process.seccomp.as_ref())?;
         Ok(program)
     }

@@ -146,7 +146,7 @@ impl Init<'_> {
             Searcher::User
         };
         let entry = KeyringEntry::Make(searcher);
-        security::enter_session_keyring(&self.plan.process, Some(procfs.own()), entry)?;
+        security::enter_session_keyring(&self.plan.process, procfs.own(), entry)?;
         values::bring_loopback_up(namespaces)
     }
 
@@ -173,7 +173,7 @@ impl Init<'_> {
             None => payload::adapt_streams(&plan.process)?,
         }
         payload::make_working_directory(&plan.process.cwd)?;
-        let program = payload::prepare(&plan.process, plan.descriptors, Some(procfs))?;
+        let program = payload::prepare(&plan.process, plan.descriptors, procfs.own())?;
         notify::load_if_asked(wire, plan.process.seccomp.as_ref())?;
         Ok(program)
     }

@@ -9,6 +9,7 @@
 
 use std::ffi::{CStr, CString};
 use std::io::{BufRead, BufReader};
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 
@@ -27,7 +28,6 @@ use crate::terminal;
 
 use super::gate::Outcome;
 use super::notify;
-use super::procfs::Procfs;
 
 /// What execve(2) is going to be given.
 pub struct Program {
@@ -44,20 +44,14 @@ pub fn adapt_streams(process: &Process) -> Result<()> {
 }
 
 /// Turns this process into the payload's, up to but without execve.
-///
-/// `procfs` is only for what reads and writes there: labels, and the groups of a user namespace
-/// that is joined.
 pub fn prepare(
     process: &Process,
     descriptors: Descriptors,
-    procfs: Option<&Procfs>,
+    own: BorrowedFd<'_>,
 ) -> Result<Program> {
-    let own = procfs.map(Procfs::own);
     security::limits::set_rlimits(&process.rlimits)?;
     security::scheduling::apply(process)?;
-    if let Some(own) = own {
-        security::label_next_program(process, own)?;
-    }
+    security::label_next_program(process, own)?;
     // As root first, for a folder that the payload may be in but not enter; then again as the
     // payload, for one that only it can enter (a home on NFS or FUSE).
     let entered_as_root = nix::unistd::chdir(process.cwd.as_c_str());

@@ -39,15 +39,6 @@ impl Procfs {
         Ok(Procfs { root, own })
     }
 
-    /// The same for the process that calls this, after a fork.
-    pub fn of_this_process(self) -> Result<Procfs> {
-        let own = open_own(&self.root)?;
-        Ok(Procfs {
-            root: self.root,
-            own,
-        })
-    }
-
     /// `/proc/self`.
     pub fn own(&self) -> BorrowedFd<'_> {
         self.own.as_fd()

@@ -105,19 +105,21 @@ pub fn spawn(
         }
         Cloned::Parent(process) => {
             drop(theirs);
-            if bridged {
-                across(ours, process)
-            } else {
-                Ok(Spawned {
+            if !bridged {
+                return Ok(Spawned {
                     process,
                     wire: ours,
-                })
+                });
             }
+            let spawned = across(ours, process)?;
+            spawned.wire.answer(None)?;
+            Ok(spawned)
         }
     }
 }
 
-/// Waits until the bridge has made init, and reaps the bridge.
+/// Waits until the bridge has made its process, and reaps the bridge. The process says nothing
+/// before it has an answer to its birth: its words could overtake those of the bridge.
 pub fn across(wire: Wire, mut bridge: OwnedProcess) -> Result<Spawned> {
     let process = loop {
         match wire.receive()? {
@@ -134,7 +136,5 @@ pub fn across(wire: Wire, mut bridge: OwnedProcess) -> Result<Spawned> {
     if !matches!(status, WaitStatus::Exited(_, 0)) {
         return Err(Error::system(format!("bridge: it ended with {status:?}")));
     }
-    // Only now may it speak: before this its words could overtake those of the bridge.
-    wire.answer(None)?;
     Ok(Spawned { process, wire })
 }

@@ -40,7 +40,7 @@ use crate::sys::{check, procfs};
 /// is refused; the process is then of no use.
 ///
 /// The change of user clears the parent death signal and the dumpable flag (prctl(2)).
-pub fn set_ids_and_capabilities(process: &Process, own: Option<BorrowedFd>) -> Result<()> {
+pub fn set_ids_and_capabilities(process: &Process, own: BorrowedFd) -> Result<()> {
     drop_bounding(&process.capabilities).at(
         "/process/capabilities/bounding",
         || "process.capabilities.bounding",
@@ -143,14 +143,11 @@ fn grantable(wanted: &Capabilities, have: Sets) -> Capabilities {
     }
 }
 
-fn set_ids(process: &Process, own: Option<BorrowedFd>) -> Result<()> {
+fn set_ids(process: &Process, own: BorrowedFd) -> Result<()> {
     if let Some(groups) = &process.groups {
         let gids: Vec<Gid> = groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
         match check(setgroups(&gids), "setgroups", format_args!("{groups:?}")) {
-            Err(e)
-                if e.is(Errno::EPERM)
-                    && gids.is_empty()
-                    && own.is_some_and(setgroups_is_denied) => {}
+            Err(e) if e.is(Errno::EPERM) && gids.is_empty() && setgroups_is_denied(own) => {}
             set => set.map_err(hint_at_maps).at(
                 "/process/user/additionalGids",
                 || "process.user.additionalGids",

@@ -33,26 +33,24 @@ pub fn require_support(process: &Process) -> Result<()> {
 }
 
 /// Leaves the caller's session keyring for the container's own: init makes it, labelled as
-/// the payload; `exec` joins it. `own` is an open /proc/self of the host's procfs, without which
-/// no label is set.
+/// the payload; `exec` joins it. `own` is an open /proc/self of the host's procfs.
 pub fn enter_session_keyring(
     process: &Process,
-    own: Option<BorrowedFd>,
+    own: BorrowedFd,
     entry: KeyringEntry,
 ) -> Result<()> {
     let Some(name) = &process.keyring else {
         return Ok(());
     };
-    let labelled = own.zip(process.selinux_label.as_ref());
-    if let Some((own, label)) = labelled {
+    if let Some(label) = &process.selinux_label {
         selinux::label_new_keys(own, label)?;
     }
     match entry {
         KeyringEntry::Make(searcher) => keyring::make_session(name, searcher)?,
         KeyringEntry::Join => keyring::join_session(name)?,
     }
-    match labelled {
-        Some((own, _)) => selinux::label_new_keys_as_usual(own),
+    match &process.selinux_label {
+        Some(_) => selinux::label_new_keys_as_usual(own),
         None => Ok(()),
     }
 }
