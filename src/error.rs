@@ -138,6 +138,19 @@ impl Error {
         self
     }
 
+    /// Cuts the middle out of every link that is longer than `longest` bytes (an argument of
+    /// megabytes): both ends carry what engines match.
+    #[must_use]
+    pub fn abridged(mut self, longest: usize) -> Error {
+        for link in self.chain.iter_mut().filter(|link| link.len() > longest) {
+            let border = |from: usize| (from..link.len()).find(|n| link.is_char_boundary(*n));
+            let start = border(longest / 2);
+            let end = border(link.len() - longest / 2);
+            link.replace_range(start.unwrap_or(0)..end.unwrap_or(link.len()), " … ");
+        }
+        self
+    }
+
     pub fn kind(&self) -> Kind {
         self.kind
     }
@@ -218,6 +231,14 @@ mod tests {
             e.to_string(),
             r#"init: mounts[7] (/tmp): mount("x", "/tmp", 0): No such device"#
         );
+    }
+
+    #[test]
+    fn a_long_link_loses_its_middle() {
+        let long = format!("exec: {:?}: executable file not found", "ä".repeat(100_000));
+        let text = Error::invalid(long).abridged(101).to_string();
+        assert!(text.starts_with("exec: \"ä") && text.ends_with("executable file not found"));
+        assert!(text.len() < 120, "{text}");
     }
 
     #[test]

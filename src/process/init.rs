@@ -28,7 +28,7 @@ use super::notify;
 use super::payload::{self, Program};
 use super::procfs::Procfs;
 use super::spawn::Birth;
-use super::wire::{Frame, Request, Wire};
+use super::wire::{Request, Wire};
 
 /// What init takes over from its parent's memory.
 pub struct Init<'a> {
@@ -86,7 +86,7 @@ pub fn run(init: &Init<'_>, birth: Birth) -> Infallible {
 
 /// Says why there will be no payload, as the last word of this process.
 pub fn end(wire: &Wire, error: Error) -> ! {
-    let _ = wire.send(&Frame::Failed(error), None);
+    let _ = wire.send_failure(error);
     kernel::exit_now(1)
 }
 

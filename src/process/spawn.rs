@@ -98,7 +98,7 @@ pub fn spawn(
                 }) {},
                 Err(error) => {
                     let who = if bridged { "bridge" } else { "init" };
-                    let _ = theirs.send(&Frame::Failed(error.within(who)), None);
+                    let _ = theirs.send_failure(error.within(who));
                     process::exit_now(1)
                 }
             }

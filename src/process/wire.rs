@@ -51,6 +51,9 @@ pub enum Frame {
 /// The longest message: an error whose every part is a path of 4096 bytes still fits.
 const LONGEST: usize = 64 << 10;
 
+/// The longest link of an error that is sent.
+const LONGEST_LINK: usize = 4 << 10;
+
 /// One end of the wire.
 pub struct Wire {
     /// Shared with the log where that goes over the wire.
@@ -75,6 +78,11 @@ impl Wire {
             .map_err(|e| Error::system(format!("a message that cannot be written: {e}")))?;
         socket::send(self.socket.as_fd(), &bytes, fd)
             .map_err(|errno| Error::syscall("sendmsg", "wire", errno as i32))
+    }
+
+    /// Child: the last word, why there will be no payload.
+    pub fn send_failure(&self, error: Error) -> Result<()> {
+        self.send(&Frame::Failed(error.abridged(LONGEST_LINK)), None)
     }
 
     /// The next frame, or none when the other end is gone.
