@@ -5,6 +5,7 @@ import pty
 import re
 import select
 import shlex
+import shutil
 import signal
 import subprocess
 import time
@@ -24,7 +25,8 @@ events_logger = "file"
 runtime = "{name}"
 runtime_supports_json = {json}
 runtime_supports_nocgroup = ["crun", "rt"]
-init_path = "{work}/init"
+infra_image = "localhost/box"
+{init}
 [engine.runtimes]
 {name} = ["{runtime}"]
 """
@@ -66,7 +68,8 @@ class Podman:
     def write_config(self, name, json, containers=""):
         path = f"{self.dir}/{name}"
         runtime, base = self.room.runtime, os.path.basename(self.room.runtime)
-        text = CONFIG.format(name=base, json=json, containers=containers, work=self.room.work, runtime=runtime)
+        init = "" if shutil.which("catatonit") else f'init_path = "{self.init}"'
+        text = CONFIG.format(name=base, json=json, containers=containers, init=init, runtime=runtime)
         with open(path, "w") as file:
             file.write(text)
         os.chmod(path, 0o644)
@@ -156,8 +159,8 @@ class Podman:
         self.count += 1
         name = f"t{self.count}"
         words = shlex.split(verb) + ["--name", name] + shlex.split(line)
-        self.out(words)
         try:
+            self.out(words)
             yield name
         finally:
             self(f"rm -f -t 0 {name}")
@@ -237,6 +240,7 @@ class Podman:
     def import_image(self):
         # podman adds a PATH where an image has none, containerd does not.
         changes = ["--change", "ENV=FROM_IMAGE=yes", "--change", "ENV=PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
+        changes += ["--change", "CMD=/bin/pause"]
         self.out(["import", *changes, self.room.image, "box"])
         first = self("run --rm box true")
         if "linux.seccomp" in first.err:

@@ -87,7 +87,7 @@ def a_container_whose_conmon_was_killed_can_be_removed(p):
     with p.container("box sleep 100") as c:
         pid, name = p.pid(c), p.out(f"inspect -f '{{{{.Id}}}}' {c}")
         os.kill(int(p.out(f"inspect -f '{{{{.State.ConmonPid}}}}' {c}")), signal.SIGKILL)
-        p.out(f"rm -f -t 0 {c}")
+        remove_orphan(p, c)
         assert gone(pid), "the payload lives on"
         delete_by_hand(p, name)
 
@@ -99,8 +99,14 @@ def a_container_of_which_all_was_killed_can_be_removed(p):
         os.kill(int(p.out(f"inspect -f '{{{{.State.ConmonPid}}}}' {c}")), signal.SIGKILL)
         os.kill(pid, signal.SIGKILL)
         assert gone(pid)
-        p.out(f"rm -f -t 0 {c}")
+        remove_orphan(p, c)
         delete_by_hand(p, name)
+
+
+def remove_orphan(p, c):
+    """podman 5 notices at its first try that conmon is gone, and needs another."""
+    if p(f"rm -f -t 0 {c}").status != 0:
+        p.out(f"rm -f -t 0 {c}")
 
 
 def delete_by_hand(p, name):
@@ -177,7 +183,7 @@ def an_unprivileged_container_makes_no_container_and_says_why(p):
     os.system(f"cp -a {p.room.rootfs} {folder}/rootfs && cd {folder} && {p.room.runtime} spec --rootless")
     os.system(f"chown -R {p.uid}:{p.uid} {folder}")
     volumes = f"-v {folder}:/inner -v {p.room.runtime}:/bin/rt:ro"
-    result = p.fails(f"run --rm {volumes} -w /inner box rt --root /tmp/state run inner", 1, "not permitted(.|\n)*hint: ")
+    result = p.fails(f"run --rm {volumes} -w /inner box rt --root /tmp/state run inner", 1, "(not permitted|permission denied)(.|\n)*hint: ")
     assert len(result.err.strip().splitlines()) == 2, str(result)
 
 

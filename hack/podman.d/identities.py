@@ -3,7 +3,7 @@
 import os
 import re
 
-from case import Skip, both, root, user
+from case import Skip, both, user
 from engine import host_process
 
 
@@ -66,14 +66,17 @@ def mapped_ids_own_their_root_and_volumes(p):
     assert os.stat(f"{folder}/x").st_uid == p.host_id(100)
 
 
-@root
+@both
 def a_folder_that_mapped_ids_cannot_reach_is_still_bound(p):
     folder = p.folder("closed", mode=0o700)
     inner = f"{folder}/inner"
     os.mkdir(inner, 0o755)
     with open(f"{inner}/x", "w") as file:
         file.write("reached")
-    p.expect(f"run --rm --uidmap 0:100:500 --gidmap 0:100:500 -v {inner}:/data:ro box cat /data/x", "reached")
+    maps, bound = "--uidmap 0:100:500 --gidmap 0:100:500", f"-v {inner}:/data:ro"
+    p.expect(f"run --rm {maps} {bound} box cat /data/x", "reached")
+    with p.container(f"{maps} box sleep 100") as c:
+        p.expect(f"run --rm --userns=container:{c} {bound} box cat /data/x", "reached")
 
 
 @both

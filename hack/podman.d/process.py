@@ -91,6 +91,17 @@ def a_limit_above_the_callers_is_refused_in_words(p):
     assert result.status == 126 and re.search("not permitted", result.err), str(result)
 
 
+@root
+def root_raises_limits_in_a_user_namespace_too(p):
+    hard = int(p.shell("ulimit -Hn").out)
+    raised = f"--ulimit nofile={hard + 1}:{hard + 1}"
+    if p(f"run --rm {raised} box true").status != 0:
+        raise Skip("root may raise no limits here")
+    with p.container(f"{raised} --uidmap 0:100:500 --gidmap 0:100:500 box sleep 100") as c:
+        p.expect(f"exec {c} sh -c 'ulimit -Hn; sed -n \"s/Max open files *//p\" /proc/1/limits'",
+                 re.compile(f"^{hard + 1}\\n{hard + 1} "))
+
+
 @both
 def sysctl_of_the_containers_namespaces(p):
     p.expect("run --rm --sysctl net.ipv4.ip_forward=1 --sysctl kernel.msgmax=4096 box sh -c 'cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/msgmax'",

@@ -66,6 +66,9 @@ def make_image(root):
     for name in names.stdout.split():
         if name != "busybox":
             os.symlink("busybox", f"{root}/bin/{name}")
+    with open(f"{root}/bin/pause", "w") as file:
+        file.write("#!/bin/sh\nexec sleep 1000\n")
+    os.chmod(f"{root}/bin/pause", 0o755)
     files = {
         "passwd": "root:x:0:0:root:/root:/bin/sh\nguest:x:100:101:guest:/home:/bin/sh\n",
         "group": "root:x:0:\nguest:x:101:\nfriends:x:102:guest\n",

@@ -107,6 +107,14 @@ const TABLE: &[Row] = &[
         hint: "AppArmor restricts user namespaces of ordinary users here; give rt a profile that holds `userns,` or, as root: sysctl -w kernel.apparmor_restrict_unprivileged_userns=0",
     },
     Row {
+        // Of the causes only a security module says EACCES.
+        calls: CLONE,
+        errnos: &[EACCES],
+        about: NEW_USER,
+        when: ALWAYS,
+        hint: "the AppArmor or SELinux profile that rt runs under forbids new user namespaces (`ps -Z` names it); in an outer container of podman or docker: --security-opt apparmor=unconfined there",
+    },
+    Row {
         calls: CLONE,
         errnos: &[EPERM],
         about: NEW_USER,
@@ -309,6 +317,12 @@ mod tests {
         assert!(hint(&debian).contains("kernel.unprivileged_userns_clone"));
         assert!(hint(&ubuntu).contains("AppArmor"));
         assert!(hint(&user).contains("outer container"));
+        let refused = Error::syscall("clone3", "CLONE_NEWUSER|CLONE_NEWPID", EACCES);
+        assert!(
+            find(&refused, &user)
+                .unwrap()
+                .contains("profile that rt runs under")
+        );
         let error = Error::syscall("clone3", "CLONE_NEWPID", EPERM);
         assert!(find(&error, &user).unwrap().contains("spec --rootless"));
     }

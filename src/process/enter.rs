@@ -229,6 +229,9 @@ impl Entry<'_> {
         if let Some(cpus) = &self.process.affinity_initial {
             security::scheduling::set_affinity(cpus, "initial")?;
         }
+        if self.flags & Kind::User.flag() != 0 {
+            security::limits::raise_hard_limits(&self.process.rlimits);
+        }
         // Processes of the container see enter as soon as it is born (CVE-2016-9962).
         kernel::prctl(libc::PR_SET_DUMPABLE, "PR_SET_DUMPABLE", 0)?;
         if self.flags != 0 {

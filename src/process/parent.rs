@@ -74,6 +74,9 @@ pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) 
     let outcome = Outcome::new()?;
     slot.save_config(wishes.config)?;
     slot.save(&record)?;
+    if plan.namespaces.is_private(Namespace::User) {
+        security::limits::raise_hard_limits(&plan.process.rlimits);
+    }
     let cgroup = cgroup::create(&plan.cgroup, privilege(plan))?;
     let mounts_by_parent = opens_mounts(plan);
     let spawned = {
@@ -148,11 +151,11 @@ pub fn new_record(plan: &Plan) -> Record {
     record
 }
 
-/// With a new user namespace made by somebody who has CAP_SYS_ADMIN outside of it, sources of
-/// bind mounts may lie where the mapped ids cannot go. An ordinary user's parent has no right
+/// In a user namespace that is not the caller's, new or joined, sources of bind mounts may lie
+/// where the mapped ids cannot go; a caller who has CAP_SYS_ADMIN outside of it can go there. An ordinary user's parent has no right
 /// to clone a mount either, so then init opens them itself.
 fn opens_mounts(plan: &Plan) -> bool {
-    plan.namespaces.is_new(Namespace::User)
+    plan.namespaces.is_private(Namespace::User)
         && plan.namespaces.is_new(Namespace::Mount)
         && crate::sys::capability::get()
             .is_ok_and(|sets| sets.effective & (1 << crate::host::CAP_SYS_ADMIN) != 0)

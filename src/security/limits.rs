@@ -1,6 +1,6 @@
 //! Resource limits and the badness for the OOM killer.
 //!
-//! Runs in: init and enter. Limits late, since a low RLIMIT_NOFILE or RLIMIT_AS would stop
+//! Runs in: init and enter; parent, to raise hard limits. Limits late, since a low RLIMIT_NOFILE or RLIMIT_AS would stop
 //! `rt` itself, but before the change of user; the OOM score before the dumpable flag goes.
 
 use std::os::fd::BorrowedFd;
@@ -23,6 +23,24 @@ pub fn set_rlimits(wanted: &[Rlimit]) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// Raises the hard limits of the calling process that are below those wanted; soft ones stay.
+/// For who is about to enter, or to make a process in, another user namespace: there
+/// CAP_SYS_RESOURCE of the host is gone. What is refused here is refused again, and then
+/// reported, by [`set_rlimits`].
+pub fn raise_hard_limits(wanted: &[Rlimit]) {
+    for limit in wanted {
+        if let Ok(now) = limits::get(limit.resource, limit.name)
+            && now.hard < limit.hard
+        {
+            let value = Limit {
+                soft: now.soft,
+                hard: limit.hard,
+            };
+            let _ = limits::set(limit.resource, limit.name, value);
+        }
+    }
 }
 
 fn set_rlimit(limit: &Rlimit) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Resource limits: prlimit(2).
 //!
-//! Runs in: init and enter.
+//! Runs in: init and enter; parent.
 
 use nix::errno::Errno;
 
