@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -157,20 +158,31 @@ def mounts_of_every_kind_that_podman_knows(p):
     assert shown.count("\n") == 6 and shown.endswith("data"), shown
 
 
+def bundle(p):
+    """A bundle of the host, for the runtime inside a container."""
+    folder = p.folder("inner")
+    subprocess.run(["cp", "-a", p.room.rootfs, f"{folder}/rootfs"], check=True)
+    subprocess.run([p.room.runtime, "spec", "--rootless"], cwd=folder, check=True)
+    return folder
+
+
+def give(p, folder):
+    subprocess.run(["chown", "-R", f"{p.uid}:{p.uid}", folder], check=True)
+
+
 @both
 def a_container_in_a_container(p):
     """Nested user namespaces: the runtime runs itself inside what it made."""
     if os.path.basename(p.room.runtime) != "rt":
         raise Skip("made for one static binary")
-    folder = p.folder("inner")
-    os.system(f"cp -a {p.room.rootfs} {folder}/rootfs && cd {folder} && {p.room.runtime} spec --rootless")
+    folder = bundle(p)
     with open(f"{folder}/config.json") as file:
         config = json.load(file)
     config["process"]["terminal"] = False
     config["process"]["args"] = ["sh", "-c", "id -u; hostname; cat /proc/self/uid_map | wc -l"]
     with open(f"{folder}/config.json", "w") as file:
         json.dump(config, file)
-    os.system(f"chown -R {p.uid}:{p.uid} {folder}")
+    give(p, folder)
     volumes = f"-v {folder}:/inner -v {p.room.runtime}:/bin/rt:ro"
     p.expect(f"run --rm --privileged {volumes} -w /inner box rt --root /tmp/state run inner", re.compile("^0\n.*\n1$"))
 
@@ -179,9 +191,8 @@ def a_container_in_a_container(p):
 def an_unprivileged_container_makes_no_container_and_says_why(p):
     if os.path.basename(p.room.runtime) != "rt" or p.confinement:
         raise Skip("made for one static binary with seccomp")
-    folder = p.folder("inner")
-    os.system(f"cp -a {p.room.rootfs} {folder}/rootfs && cd {folder} && {p.room.runtime} spec --rootless")
-    os.system(f"chown -R {p.uid}:{p.uid} {folder}")
+    folder = bundle(p)
+    give(p, folder)
     volumes = f"-v {folder}:/inner -v {p.room.runtime}:/bin/rt:ro"
     result = p.fails(f"run --rm {volumes} -w /inner box rt --root /tmp/state run inner", 1, "(not permitted|permission denied)(.|\n)*hint: ")
     assert len(result.err.strip().splitlines()) == 2, str(result)

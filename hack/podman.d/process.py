@@ -3,7 +3,7 @@
 import os
 import re
 
-from case import Skip, both, root, user
+from case import Skip, both, root
 
 CAPABILITIES = "cat /proc/self/status"
 
@@ -194,15 +194,10 @@ def the_time_zone(p):
     p.expect("run --rm --tz UTC box date +%Z", "UTC")
 
 
-@user
-def proc_has_its_options(p):
+@both
+def proc_hides_processes_when_asked(p):
     result = p("run --rm --security-opt proc-opts=hidepid=2 box grep ' /proc ' /proc/self/mountinfo")
     assert result.status == 0 and re.search("hidepid=(2|invisible)", result.out), str(result)
-
-
-@root
-def proc_hides_processes_when_asked(p):
-    proc_has_its_options(p)
 
 
 @both
