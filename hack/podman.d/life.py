@@ -174,7 +174,7 @@ def a_container_restarts_by_its_policy(p):
 
 @both
 def pause_stops_all_and_unpause_goes_on(p):
-    with p.container("box sh -c 'while :; do date +%s%N > /tmp/now; sleep 0.02; done'") as c:
+    with p.container("box sh -c 'n=0; while n=$((n+1)); do echo $n > /tmp/new; mv /tmp/new /tmp/now; sleep 0.02; done'") as c:
         p.wait_for(f"exec {c} cat /tmp/now", r"\d")
         p.out(f"pause {c}")
         p.expect(f"ps -a --filter name={c}$ --format '{{{{.Status}}}}'", re.compile("[Pp]aused"))
@@ -183,7 +183,8 @@ def pause_stops_all_and_unpause_goes_on(p):
         assert p.out(f"cp --pause=false {c}:/tmp/now -") == first, "the payload still runs"
         p.fails(f"exec {c} true", 255, "paused|improper|running")
         p.out(f"unpause {c}")
-        assert p.out(f"exec {c} cat /tmp/now") not in first
+        count = re.search(r"(\d+)\n", first)[1]  # in an archive
+        p.wait_for(f"exec {c} cat /tmp/now", rf"^(?!{count}\n)\d+\n")
         p.out(f"pause {c}")
         # Removal has to thaw it or kill it frozen.
         p.out(f"rm -f -t 0 {c}")
