@@ -142,6 +142,8 @@ class Podman:
     def expect(self, line, wanted, **more):
         """The call succeeds and prints what is wanted: a text, or a compiled pattern."""
         got = self.out(line, **more)
+        if got == "" != wanted and self.may_lose_output(line):
+            got = self.out(line, **more)
         same = wanted.search(got) if isinstance(wanted, re.Pattern) else got == wanted
         assert same, f"podman {line}\nwanted: {wanted!r}\ngot: {got!r}"
         return got
@@ -149,9 +151,17 @@ class Podman:
     def fails(self, line, status, says="", **more):
         """The call fails with the status, and its stderr matches the pattern."""
         result = self(line, **more)
+        if says and result.err == "" and self.may_lose_output(line):
+            result = self(line, **more)
         assert result.status == status, f"wanted status {status}\n{result}"
         assert re.search(says, result.err, re.IGNORECASE), f"wanted /{says}/ on stderr\n{result}"
         return result
+
+    @staticmethod
+    def may_lose_output(line):
+        """podman 4.3 with conmon 2.1, about once in a thousand runs, shows nothing of what a short
+        payload has printed; with crun, too. So what is empty gets a second try."""
+        return str(line).startswith("run --rm")
 
     @contextmanager
     def container(self, line, verb="run -d"):
