@@ -152,8 +152,9 @@ pub fn new_record(plan: &Plan) -> Record {
 }
 
 /// In a user namespace that is not the caller's, new or joined, sources of bind mounts may lie
-/// where the mapped ids cannot go; a caller who has CAP_SYS_ADMIN outside of it can go there. An ordinary user's parent has no right
-/// to clone a mount either, so then init opens them itself.
+/// where the mapped ids cannot go; a caller who has CAP_SYS_ADMIN outside of it can go there.
+/// An ordinary user's parent has no right to clone a mount either, so then init opens them
+/// itself.
 fn opens_mounts(plan: &Plan) -> bool {
     plan.namespaces.is_private(Namespace::User)
         && plan.namespaces.is_new(Namespace::Mount)

@@ -1,7 +1,8 @@
 //! Resource limits and the badness for the OOM killer.
 //!
-//! Runs in: init and enter; parent, to raise hard limits. Limits late, since a low RLIMIT_NOFILE or RLIMIT_AS would stop
-//! `rt` itself, but before the change of user; the OOM score before the dumpable flag goes.
+//! Runs in: init and enter; parent, to raise hard limits. Limits late, since a low
+//! RLIMIT_NOFILE or RLIMIT_AS would stop `rt` itself, but before the change of user; the OOM
+//! score before the dumpable flag goes.
 
 use std::os::fd::BorrowedFd;
 
