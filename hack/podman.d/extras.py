@@ -220,7 +220,11 @@ def a_megabyte_goes_through_exec(p):
 @both
 def a_start_and_removals_at_once_do_no_harm(p):
     with p.container("box sleep 100", verb="create") as c, ThreadPoolExecutor(4) as pool:
+        name = p.out(f"inspect -f '{{{{.Id}}}}' {c}")
         lines = [f"start {c}", f"rm -f -t 0 {c}", f"start {c}", f"rm -f -t 0 {c}"]
         list(pool.map(p, lines))
         p(f"rm -f -t 0 {c}")
         p.fails(f"inspect {c}", 125, "no such")
+        # One time in fifty podman 4.3 starts what it has just forgotten, and leaves it running; with
+        # crun, too. The runtime still has to know how to end it.
+        delete_by_hand(p, name)

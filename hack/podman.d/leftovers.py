@@ -14,15 +14,18 @@ def no_container_is_left(p):
 
 @both
 def nothing_is_left_in_the_runtimes_folder(p):
-    left = [f"{path}/{name}" for path, folders, files in os.walk(p.state) for name in folders + files]
-    assert not left, left
+    soon_none(lambda: [f"{path}/{name}" for path, folders, files in os.walk(p.state) for name in folders + files])
 
 
 @both
 def no_process_is_left(p):
-    # What follows a container's end, podman's own clean-up too, takes its time.
+    soon_none(processes)
+
+
+def soon_none(look):
+    """What follows a container's end, podman's own clean-up too, takes its time."""
     end = time.monotonic() + 5
-    while left := processes():
+    while left := look():
         assert time.monotonic() < end, left
         time.sleep(0.1)
 
