@@ -100,22 +100,21 @@ fn map_from_zero(own: u32, ranges: &[(u32, u32)]) -> Vec<IdRange> {
 
 /// SPEC: user_namespaces(7), "Defining user and group ID mappings".
 fn choose_writer(uids: Vec<IdRange>, gids: Vec<IdRange>, host: &Host) -> Result<IdMaps> {
-    let maps = |writer, deny_setgroups| IdMaps {
+    let maps = |writer| IdMaps {
         uids: uids.clone(),
         gids: gids.clone(),
         writer,
-        deny_setgroups,
     };
     if host.may_map_ids() {
-        return Ok(maps(IdMapWriter::Direct, false));
+        return Ok(maps(IdMapWriter::Parent));
     }
     let only =
         |ranges: &[IdRange], id| matches!(ranges, [one] if one.outside == id && one.count == 1);
     if only(&uids, host.euid) && only(&gids, host.egid) {
-        return Ok(maps(IdMapWriter::Direct, true));
+        return Ok(maps(IdMapWriter::Itself));
     }
     let Some(subordinate) = &host.subordinate else {
-        return Ok(maps(IdMapWriter::Newidmap, false));
+        return Ok(maps(IdMapWriter::Newidmap));
     };
     if !subordinate.tools {
         return Err(Error::unsupported(
@@ -138,7 +137,7 @@ fn choose_writer(uids: Vec<IdRange>, gids: Vec<IdRange>, host: &Host) -> Result<
         &subordinate.gids,
         &subordinate.user,
     )?;
-    Ok(maps(IdMapWriter::Newidmap, false))
+    Ok(maps(IdMapWriter::Newidmap))
 }
 
 /// A kind of subordinate ids, as messages name it.
@@ -240,50 +239,20 @@ mod tests {
     #[test]
     fn who_writes_the_maps_depends_on_rights_and_ranges() {
         let cases = [
-            (
-                golden::root(),
-                vec![(0, 2000, 1000)],
-                IdMapWriter::Direct,
-                false,
-            ),
-            (
-                golden::user(),
-                vec![(0, 1000, 1)],
-                IdMapWriter::Direct,
-                true,
-            ),
-            (
-                golden::user(),
-                vec![(7, 1000, 1)],
-                IdMapWriter::Direct,
-                true,
-            ),
-            (
-                golden::user(),
-                vec![(0, 100_000, 1)],
-                IdMapWriter::Newidmap,
-                false,
-            ),
+            (golden::root(), vec![(0, 2000, 1000)], IdMapWriter::Parent),
+            (golden::user(), vec![(0, 1000, 1)], IdMapWriter::Itself),
+            (golden::user(), vec![(7, 1000, 1)], IdMapWriter::Itself),
+            (golden::user(), vec![(0, 100_000, 1)], IdMapWriter::Newidmap),
             (
                 golden::user(),
                 vec![(0, 1000, 1), (1, 100_000, 9)],
                 IdMapWriter::Newidmap,
-                false,
             ),
-            (
-                golden::podman(),
-                vec![(0, 1, 65_536)],
-                IdMapWriter::Direct,
-                false,
-            ),
+            (golden::podman(), vec![(0, 1, 65_536)], IdMapWriter::Parent),
         ];
-        for (host, maps, writer, deny) in cases {
+        for (host, maps, writer) in cases {
             let plan = plan_of(&maps, &host).unwrap();
-            assert_eq!(
-                (plan.writer, plan.deny_setgroups),
-                (writer, deny),
-                "{maps:?}"
-            );
+            assert_eq!(plan.writer, writer, "{maps:?}");
         }
     }
 
@@ -305,7 +274,7 @@ mod tests {
         let mut warnings = Vec::new();
         let maps = plan(&Linux::default(), &host, &mut warnings).unwrap();
         assert_eq!(maps.uids, [range(0, 1000, 1)]);
-        assert!(maps.deny_setgroups);
+        assert_eq!(maps.writer, IdMapWriter::Itself);
         assert_eq!(warnings.len(), 1);
         assert!(
             plan_of(&[(0, 100_000, 5)], &host)

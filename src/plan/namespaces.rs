@@ -185,23 +185,24 @@ pub struct IdMaps {
     pub uids: Vec<IdRange>,
     pub gids: Vec<IdRange>,
     pub writer: IdMapWriter,
-    /// Whether "deny" has to be written to /proc/PID/setgroups first (an ordinary user who
-    /// writes the gid_map without newgidmap).
-    pub deny_setgroups: bool,
 }
 
 impl IdMaps {
     /// Whether the maps are written by one without rights over the ids of others: then the
     /// kernel and newuidmap(1) ask whom /proc/PID belongs to.
     pub fn by_ordinary_user(&self) -> bool {
-        self.writer == IdMapWriter::Newidmap || self.deny_setgroups
+        self.writer != IdMapWriter::Parent
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdMapWriter {
-    /// write(2) to /proc/PID/uid_map and gid_map.
-    Direct,
+    /// The parent, which has rights over the mapped ids: write(2) to /proc/PID/uid_map and
+    /// gid_map.
+    Parent,
+    /// The new namespace's first process itself, each map one line for its own id; before the
+    /// gid_map "deny" goes to /proc/self/setgroups, as the kernel wants it of an ordinary user.
+    Itself,
     /// newuidmap(1) and newgidmap(1), which hold the right to the subordinate ids.
     Newidmap,
 }

@@ -3,7 +3,7 @@
 use std::ffi::CString;
 
 use super::create::{CreateOptions, keyring_name};
-use super::namespaces::{IdRange, Namespaces, maps_inside};
+use super::namespaces::{IdMapWriter, IdRange, Namespaces, maps_inside};
 use super::{Descriptors, c_string, capabilities, personality, scheduling};
 use crate::bundle::{Bundle, config};
 use crate::error::{Error, Result};
@@ -111,8 +111,8 @@ impl Process {
         warnings: &mut Vec<String>,
     ) -> Result<Process> {
         let maps = namespaces.id_maps.as_ref();
-        let setgroups_denied =
-            host.user_namespace.setgroups_denied || maps.is_some_and(|maps| maps.deny_setgroups);
+        let setgroups_denied = host.user_namespace.setgroups_denied
+            || maps.is_some_and(|maps| maps.writer == IdMapWriter::Itself);
         let mut process = Process::from_config(given, host, warnings)?;
         announce(options.descriptors, &mut process.env)?;
         process.keyring = keyring_name(options);

@@ -105,9 +105,10 @@ pub fn enter(
         }
         Cloned::Parent(bridge) => {
             drop(theirs);
-            let spawned = spawn::across(ours, bridge)?;
-            let own = own_directory(spawned.process.pid())?;
-            spawned.wire.answer(Some(own.as_fd()))?;
+            let spawned = spawn::across(ours, bridge, |enter, wire| {
+                let own = own_directory(enter.pid())?;
+                wire.answer(Some(own.as_fd()))
+            })?;
             let mut entered = Entered {
                 process: spawned.process,
                 terminal: None,

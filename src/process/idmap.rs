@@ -1,6 +1,7 @@
-//! The maps of a new user namespace, written by the parent.
+//! The maps of a new user namespace.
 //!
-//! Runs in: parent, with the caller's rights in the caller's user namespace.
+//! Runs in: parent, with the caller's rights in the caller's user namespace; init, where the
+//! map has only its own id and to ask the parent would cost more than to write it.
 
 use std::io::Write;
 use std::process::Command;
@@ -10,30 +11,38 @@ use nix::unistd::Pid;
 use crate::error::{Context, Error, Result, strerror};
 use crate::plan::namespaces::{IdMapWriter, IdMaps, IdRange};
 
-/// Writes both maps of the user namespace of `pid`, a child that has not been reaped.
+use super::procfs::Procfs;
+
+/// Parent: writes both maps of the user namespace of `pid`, a child that has not been reaped.
 pub fn write_maps(pid: Pid, maps: &IdMaps) -> Result<()> {
-    match maps.writer {
-        IdMapWriter::Direct => {
-            write_file(pid, "uid_map", &lines(&maps.uids)).at("/linux/uidMappings", || {
-                format!("linux.uidMappings ({})", describe(&maps.uids))
-            })?;
-            if maps.deny_setgroups {
-                write_file(pid, "setgroups", "deny")?;
-            }
-            write_file(pid, "gid_map", &lines(&maps.gids)).at("/linux/gidMappings", || {
-                format!("linux.gidMappings ({})", describe(&maps.gids))
-            })
-        }
-        IdMapWriter::Newidmap => {
-            run_helper("newuidmap", pid, &maps.uids, "/etc/subuid")
-                .at("/linux/uidMappings", || {
-                    format!("linux.uidMappings ({})", describe(&maps.uids))
-                })?;
-            run_helper("newgidmap", pid, &maps.gids, "/etc/subgid").at("/linux/gidMappings", || {
-                format!("linux.gidMappings ({})", describe(&maps.gids))
-            })
-        }
+    if maps.writer == IdMapWriter::Newidmap {
+        run_helper("newuidmap", pid, &maps.uids, "/etc/subuid")
+            .at("/linux/uidMappings", || uid_mappings(maps))?;
+        return run_helper("newgidmap", pid, &maps.gids, "/etc/subgid")
+            .at("/linux/gidMappings", || gid_mappings(maps));
     }
+    write_file(pid, "uid_map", &lines(&maps.uids))
+        .at("/linux/uidMappings", || uid_mappings(maps))?;
+    write_file(pid, "gid_map", &lines(&maps.gids)).at("/linux/gidMappings", || gid_mappings(maps))
+}
+
+/// Init: writes both maps of its own user namespace, each with its own id alone.
+pub fn write_own_maps(procfs: &Procfs, maps: &IdMaps) -> Result<()> {
+    procfs
+        .write_own("uid_map", &lines(&maps.uids))
+        .at("/linux/uidMappings", || uid_mappings(maps))?;
+    procfs.write_own("setgroups", "deny")?;
+    procfs
+        .write_own("gid_map", &lines(&maps.gids))
+        .at("/linux/gidMappings", || gid_mappings(maps))
+}
+
+fn uid_mappings(maps: &IdMaps) -> String {
+    format!("linux.uidMappings ({})", describe(&maps.uids))
+}
+
+fn gid_mappings(maps: &IdMaps) -> String {
+    format!("linux.gidMappings ({})", describe(&maps.gids))
 }
 
 fn write_file(pid: Pid, name: &str, content: &str) -> Result<()> {

@@ -13,7 +13,7 @@ use nix::unistd::{Gid, Uid};
 use crate::error::{Context, Error, Result};
 use crate::plan::Plan;
 use crate::plan::cgroup::Placement;
-use crate::plan::namespaces::{IdMaps, IdRange, Kind};
+use crate::plan::namespaces::{IdMapWriter, IdMaps, IdRange, Kind};
 use crate::rootfs::{self, Prepared};
 use crate::security::keyring::Searcher;
 use crate::security::{self, KeyringEntry, limits};
@@ -22,6 +22,7 @@ use crate::sys::{descriptor, process as kernel};
 use crate::{hooks, terminal};
 
 use super::gate::{Gate, Outcome};
+use super::idmap;
 use super::join::{self, Pending};
 use super::kernel as values;
 use super::notify;
@@ -114,20 +115,27 @@ impl Init<'_> {
         in_cgroup: bool,
     ) -> Result<()> {
         let namespaces = &self.plan.namespaces;
-        if let Some(maps) = &namespaces.id_maps {
-            if maps.by_ordinary_user() {
-                // /proc/PID has to belong to that user, for this moment alone.
-                kernel::prctl(libc::PR_SET_DUMPABLE, "PR_SET_DUMPABLE", 1)?;
+        let maps = namespaces.id_maps.as_ref();
+        if maps.is_some_and(IdMaps::by_ordinary_user) {
+            // /proc/PID has to belong to that user, for this moment alone.
+            kernel::prctl(libc::PR_SET_DUMPABLE, "PR_SET_DUMPABLE", 1)?;
+        }
+        match maps {
+            Some(maps) if maps.writer != IdMapWriter::Itself => {
+                wire.ask(Request::MapIds, None)?;
             }
-            wire.ask(Request::MapIds, None)?;
-        } else if let Some(score) = self.plan.process.oom_score_adj {
-            // With a new user namespace the parent does this: only it has the right.
-            limits::write_oom_score_adj(procfs.own(), score, self.when_refused())?;
+            own => {
+                // Where the parent writes the maps it does this, too: only it has the right.
+                if let Some(score) = self.plan.process.oom_score_adj {
+                    limits::write_oom_score_adj(procfs.own(), score, self.when_refused())?;
+                }
+                own.map_or(Ok(()), |maps| idmap::write_own_maps(procfs, maps))?;
+            }
         }
         // With the caller's ids still, to whom the files of /proc/PID belong.
         values::enter_time_namespace(namespaces, procfs)?;
         kernel::prctl(libc::PR_SET_DUMPABLE, "PR_SET_DUMPABLE", 0)?;
-        if let Some(maps) = &namespaces.id_maps {
+        if let Some(maps) = maps {
             become_root(&maps.uids, &maps.gids)?;
         } else if namespaces.is_private(Kind::User) {
             become_root(&ALL_IDS, &ALL_IDS)?;

@@ -17,7 +17,7 @@
 //! ```text
 //!    parent                             init
 //!      | clone3(namespaces, cgroup fd) ---> |
-//!      | <------------------- MapIds ------ |  with a new user namespace
+//!      | <------------------- MapIds ------ |  with a new user namespace of other ids
 //!      | <------------------- EnterCgroup - |  where clone3 could not place it
 //!      | <------------------- MountFd(i) -- |  a source that only the parent can reach
 //!      | <------------------- RunHooks ---- |  prestart, createRuntime

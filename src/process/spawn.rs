@@ -111,16 +111,19 @@ pub fn spawn(
                     wire: ours,
                 });
             }
-            let spawned = across(ours, process)?;
-            spawned.wire.answer(None)?;
-            Ok(spawned)
+            across(ours, process, |_, wire| wire.answer(None))
         }
     }
 }
 
-/// Waits until the bridge has made its process, and reaps the bridge. The process says nothing
-/// before it has an answer to its birth: its words could overtake those of the bridge.
-pub fn across(wire: Wire, mut bridge: OwnedProcess) -> Result<Spawned> {
+/// Waits until the bridge has made its process, lets `greet` answer that, and reaps the bridge.
+/// The process says nothing before it has an answer to its birth: its words could overtake those
+/// of the bridge. While the bridge ends it works already.
+pub fn across(
+    wire: Wire,
+    mut bridge: OwnedProcess,
+    greet: impl FnOnce(&OwnedProcess, &Wire) -> Result<()>,
+) -> Result<Spawned> {
     let process = loop {
         match wire.receive()? {
             Some((Frame::Log(level, line), _)) => crate::log::emit(level, &line),
@@ -132,6 +135,7 @@ pub fn across(wire: Wire, mut bridge: OwnedProcess) -> Result<Spawned> {
             None => return Err(Error::system("bridge: it ended without a word")),
         }
     };
+    greet(&process, &wire)?;
     let status = bridge.wait()?;
     if !matches!(status, WaitStatus::Exited(_, 0)) {
         return Err(Error::system(format!("bridge: it ended with {status:?}")));
