@@ -9,6 +9,7 @@
 pub mod checks;
 pub mod config;
 mod example;
+pub mod id_map;
 pub mod lenient;
 pub mod linux;
 pub mod mount_options;

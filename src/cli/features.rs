@@ -12,6 +12,7 @@ use crate::bundle::mount_options::{Meaning, WORDS};
 use crate::error::{Error, Result};
 use crate::plan::namespaces::Kind;
 use crate::seccomp::{Action, Arch, Flag, Operator};
+use crate::sys::mount::has_id_maps;
 
 #[derive(Args, Debug)]
 pub struct Features {}
@@ -62,7 +63,7 @@ fn linux() -> Value {
         "apparmor": { "enabled": true },
         "selinux": { "enabled": true },
         "intelRdt": { "enabled": false },
-        "mountExtensions": { "idmap": { "enabled": false } },
+        "mountExtensions": { "idmap": { "enabled": has_id_maps() } },
         "netDevices": { "enabled": false },
     })
 }
@@ -91,7 +92,7 @@ fn seccomp() -> Value {
 fn mount_options() -> Vec<&'static str> {
     let mut words: Vec<&str> = WORDS
         .iter()
-        .filter(|(_, meaning)| !matches!(meaning, Meaning::IdMap { .. }))
+        .filter(|(_, meaning)| has_id_maps() || !matches!(meaning, Meaning::IdMap { .. }))
         .map(|(word, _)| *word)
         .collect();
     words.sort_unstable();
@@ -122,7 +123,7 @@ mod tests {
         assert!(has("/linux/capabilities", "CAP_SYS_ADMIN"));
         assert_eq!(
             features.pointer("/linux/mountExtensions/idmap/enabled"),
-            Some(&Value::Bool(false))
+            Some(&Value::Bool(has_id_maps()))
         );
     }
 }

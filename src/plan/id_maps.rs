@@ -10,15 +10,7 @@ use crate::host::{Host, Subordinate};
 /// The maps of config.json, or for an ordinary user without any their own id as root
 /// followed by their subordinate ids.
 pub fn plan(linux: &Linux, host: &Host, warnings: &mut Vec<String>) -> Result<IdMaps> {
-    let given = |maps: &[IdMapping]| -> Vec<IdRange> {
-        let ranges = maps.iter().map(|map| IdRange {
-            inside: map.container_id,
-            outside: map.host_id,
-            count: map.size,
-        });
-        ranges.collect()
-    };
-    let (uids, gids) = match (given(&linux.uid_mappings), given(&linux.gid_mappings)) {
+    let (uids, gids) = match (ranges(&linux.uid_mappings), ranges(&linux.gid_mappings)) {
         (uids, gids) if uids.is_empty() && gids.is_empty() => default_maps(host, warnings)?,
         maps => maps,
     };
@@ -27,9 +19,30 @@ pub fn plan(linux: &Linux, host: &Host, warnings: &mut Vec<String>) -> Result<Id
     choose_writer(uids, gids, host)
 }
 
+/// Lines of config.json.
+pub fn ranges(maps: &[IdMapping]) -> Vec<IdRange> {
+    let ranges = maps.iter().map(|map| IdRange {
+        inside: map.container_id,
+        outside: map.host_id,
+        count: map.size,
+    });
+    ranges.collect()
+}
+
 /// Refuses host ids that mean nothing to the caller, who may live in a user namespace: the
 /// kernel would say only "Operation not permitted".
 fn check_outer_ids(what: &str, maps: &[IdRange], own: &[IdRange]) -> Result<()> {
+    match first_unmapped(maps, own) {
+        Some((n, id)) => Err(Error::invalid(format!(
+            "linux.{what}Mappings[{n}].hostID: {id} is not mapped in the caller's own user namespace"
+        ))
+        .with_pointer(format!("/linux/{what}Mappings/{n}/hostID"))),
+        None => Ok(()),
+    }
+}
+
+/// The first id of the host in `maps` that the caller's own map does not know, with its line.
+pub fn first_unmapped(maps: &[IdRange], own: &[IdRange]) -> Option<(usize, u64)> {
     for (n, map) in maps.iter().enumerate() {
         // A range may lie across lines of the outer map: each line takes what it covers.
         let mut next = u64::from(map.outside);
@@ -39,15 +52,12 @@ fn check_outer_ids(what: &str, maps: &[IdRange], own: &[IdRange]) -> Result<()> 
                 .iter()
                 .find(|line| u32::try_from(next).is_ok_and(|id| line.contains_inside(id)));
             let Some(line) = line else {
-                return Err(Error::invalid(format!(
-                    "linux.{what}Mappings[{n}].hostID: {next} is not mapped in the caller's own user namespace"
-                ))
-                .with_pointer(format!("/linux/{what}Mappings/{n}/hostID")));
+                return Some((n, next));
             };
             next = u64::from(line.inside) + u64::from(line.count);
         }
     }
-    Ok(())
+    None
 }
 
 fn default_maps(host: &Host, warnings: &mut Vec<String>) -> Result<(Vec<IdRange>, Vec<IdRange>)> {

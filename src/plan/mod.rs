@@ -19,6 +19,7 @@ pub mod golden;
 pub mod hooks;
 mod id_maps;
 mod limits;
+mod mount_ids;
 mod mounts;
 pub mod namespaces;
 pub mod path;

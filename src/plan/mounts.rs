@@ -4,13 +4,14 @@
 
 use std::ffi::CString;
 
-use super::namespaces::{IdRange, maps_inside};
+use super::namespaces::{IdRange, Namespaces, maps_inside};
 use super::rootfs::{FileSystem, Mount, Source};
-use super::{ContainerPath, HostPath, c_string};
+use super::{ContainerPath, HostPath, c_string, mount_ids};
 use crate::bundle::checks::place_in_words;
 use crate::bundle::mount_options::{Meaning, meaning};
 use crate::bundle::{Bundle, Config, config};
 use crate::error::{Context, Error, Result};
+use crate::host::Host;
 
 /// File systems whose superblock is not one mount's alone, or has no state of its own: for
 /// them read-only is a matter of the mount.
@@ -18,12 +19,16 @@ const WITHOUT_READONLY_SUPERBLOCK: &[&str] = &[
     "tmpfs", "proc", "sysfs", "cgroup", "cgroup2", "mqueue", "devpts",
 ];
 
-pub fn plan(bundle: &Bundle) -> Result<Vec<Mount>> {
+pub fn plan(bundle: &Bundle, namespaces: &Namespaces, host: &Host) -> Result<Vec<Mount>> {
     let mounts = bundle.config.mounts.iter().enumerate();
     mounts
         .map(|(index, mount)| {
             let name = mount.destination.as_deref().unwrap_or_default();
-            plan_one(index, mount, bundle).at(&format!("/mounts/{index}"), || {
+            let planned = plan_one(index, mount, bundle).and_then(|planned| {
+                let id_map = mount_ids::plan(mount, bundle.config.linux(), namespaces, host)?;
+                Ok(Mount { id_map, ..planned })
+            });
+            planned.at(&format!("/mounts/{index}"), || {
                 format!("mounts[{index}] ({name})")
             })
         })
@@ -31,10 +36,11 @@ pub fn plan(bundle: &Bundle) -> Result<Vec<Mount>> {
 }
 
 /// Refuses `uid=` and `gid=` that mean nothing in the container's user namespace: the kernel
-/// would say only "Invalid argument".
+/// would say only "Invalid argument". Those of an id-mapped mount are ids on its disk.
 pub fn check_ids(config: &Config, uids: &[IdRange], gids: &[IdRange]) -> Result<()> {
     let mut bad = Vec::new();
-    for (index, mount) in config.mounts.iter().enumerate() {
+    let mounts = config.mounts.iter().enumerate();
+    for (index, mount) in mounts.filter(|(_, mount)| !mount_ids::is_mapped(mount)) {
         for (n, option) in mount.options.iter().enumerate() {
             let Some((key @ ("uid" | "gid"), Ok(id))) =
                 option.split_once('=').map(|(key, id)| (key, id.parse()))
@@ -62,11 +68,6 @@ pub fn check_ids(config: &Config, uids: &[IdRange], gids: &[IdRange]) -> Result<
 }
 
 fn plan_one(index: usize, mount: &config::Mount, bundle: &Bundle) -> Result<Mount> {
-    if !mount.uid_mappings.is_empty() {
-        return Err(Error::unsupported(
-            "uidMappings: id-mapped mounts are not there yet",
-        ));
-    }
     let options = Options::parse(mount)?;
     let kind = mount.kind.as_deref().unwrap_or_default();
     let source = match options.bind.or((kind == "bind").then_some(false)) {
@@ -88,6 +89,7 @@ fn plan_one(index: usize, mount: &config::Mount, bundle: &Bundle) -> Result<Moun
         recursive_clear: options.below.clear,
         propagation: options.propagation,
         destination_nofollow: options.destination_nofollow,
+        id_map: None,
     })
 }
 
@@ -152,7 +154,7 @@ impl Options {
         let mut options = Options::default();
         for (n, word) in mount.options.iter().enumerate() {
             match meaning(word) {
-                Some(meaning) => options.apply(meaning, word)?,
+                Some(meaning) => options.apply(meaning),
                 None if word.is_empty() => {}
                 None => options.data.push(data(word, n)?),
             }
@@ -160,7 +162,7 @@ impl Options {
         Ok(options)
     }
 
-    fn apply(&mut self, meaning: Meaning, word: &str) -> Result<()> {
+    fn apply(&mut self, meaning: Meaning) {
         match meaning {
             Meaning::Attribute { set, clear } => self.here.apply(set, clear),
             Meaning::Recursive { set, clear } => self.below.apply(set, clear),
@@ -172,14 +174,9 @@ impl Options {
             Meaning::DestinationNofollow => self.destination_nofollow = true,
             Meaning::SourceNofollow => self.source_nofollow = true,
             Meaning::CopySymlink => self.copy_symlink = true,
-            Meaning::IdMap { .. } => {
-                return Err(Error::unsupported(format!(
-                    "{word}: id-mapped mounts are not there yet"
-                )));
-            }
-            Meaning::Nothing => {}
+            // Read by `mount_ids`.
+            Meaning::IdMap { .. } | Meaning::Nothing => {}
         }
-        Ok(())
     }
 }
 

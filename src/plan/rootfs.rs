@@ -3,7 +3,7 @@
 use std::ffi::CString;
 
 use super::create::{CreateOptions, in_user_namespace};
-use super::namespaces::{Kind, Namespaces};
+use super::namespaces::{IdRange, Kind, Namespaces};
 use super::{ContainerPath, HostPath, devices, mounts};
 use crate::bundle::Bundle;
 use crate::error::Result;
@@ -68,6 +68,27 @@ pub struct Mount {
     /// Whether a symbolic link at the destination is itself the mount point
     /// (crun's `dest-nofollow`).
     pub destination_nofollow: bool,
+    /// How the owners of its files are translated; such a mount is made by the parent.
+    pub id_map: Option<MountIdMap>,
+}
+
+/// `MOUNT_ATTR_IDMAP` of mount_setattr(2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountIdMap {
+    pub ids: MountIds,
+    /// Of the mounts below too (`ridmap`).
+    pub recursive: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MountIds {
+    /// `inside` is the id on disk, `outside` what it becomes on the host.
+    Maps {
+        uids: Vec<IdRange>,
+        gids: Vec<IdRange>,
+    },
+    /// As the user namespace at this path has it.
+    Namespace(HostPath),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -163,7 +184,7 @@ impl Rootfs {
                 (true, true) => Pivot::MoveAndChroot,
                 (false, _) => Pivot::Chroot,
             },
-            mounts: mounts::plan(bundle)?,
+            mounts: mounts::plan(bundle, namespaces, host)?,
             devices: nodes,
             links: if fills_dev {
                 devices::links(host)

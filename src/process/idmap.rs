@@ -21,9 +21,8 @@ pub fn write_maps(pid: Pid, maps: &IdMaps) -> Result<()> {
         return run_helper("newgidmap", pid, &maps.gids, "/etc/subgid")
             .at("/linux/gidMappings", || gid_mappings(maps));
     }
-    write_file(pid, "uid_map", &lines(&maps.uids))
-        .at("/linux/uidMappings", || uid_mappings(maps))?;
-    write_file(pid, "gid_map", &lines(&maps.gids)).at("/linux/gidMappings", || gid_mappings(maps))
+    write_map(pid, "uid_map", &maps.uids).at("/linux/uidMappings", || uid_mappings(maps))?;
+    write_map(pid, "gid_map", &maps.gids).at("/linux/gidMappings", || gid_mappings(maps))
 }
 
 /// Init: writes both maps of its own user namespace, each with its own id alone.
@@ -45,7 +44,10 @@ fn gid_mappings(maps: &IdMaps) -> String {
     format!("linux.gidMappings ({})", describe(&maps.gids))
 }
 
-fn write_file(pid: Pid, name: &str, content: &str) -> Result<()> {
+/// Writes one map of the user namespace of `pid`, `uid_map` or `gid_map`, with the rights of
+/// this process.
+pub fn write_map(pid: Pid, name: &str, ranges: &[IdRange]) -> Result<()> {
+    let content = lines(ranges);
     let path = format!("/proc/{pid}/{name}");
     std::fs::OpenOptions::new()
         .write(true)

@@ -217,7 +217,8 @@ impl Init<'_> {
             namespaces: &self.plan.namespaces,
             in_user_namespace: self.plan.namespaces.is_private(Kind::User) || self.plan.rootless,
             own_cgroup,
-            ask_parent: self.mounts_by_parent.then_some(ask),
+            ask_parent: ask,
+            parent_reaches_more: self.mounts_by_parent,
         }
     }
 

@@ -11,7 +11,7 @@
 //! | `foreground`  | `rt run` and `rt exec` once the payload runs: signals, tty, status  |
 //!
 //! and one file for each thing between them: `wire` (parent and init), `gate` (`rt start` and
-//! init), `spawn`, `join`, `idmap`, `shield`, `notify` (the seccomp listener), `payload` (the
+//! init), `spawn`, `join`, `idmap`, `mounts` (what the parent mounts for init), `shield`, `notify` (the seccomp listener), `payload` (the
 //! end that init and enter share).
 //!
 //! ```text
@@ -19,7 +19,7 @@
 //!      | clone3(namespaces, cgroup fd) ---> |
 //!      | <------------------- MapIds ------ |  with a new user namespace of other ids
 //!      | <------------------- EnterCgroup - |  where clone3 could not place it
-//!      | <------------------- MountFd(i) -- |  a source that only the parent can reach
+//!      | <------------------- MountFd(i) -- |  a source that only the parent can reach, an id-mapped mount
 //!      | <------------------- RunHooks ---- |  prestart, createRuntime
 //!      | <------------------- Console ----- |  with the pty's master
 //!      | <------------------- NotifyFd ---- |  the seccomp listener, from init's messenger
@@ -42,6 +42,7 @@ pub mod idmap;
 pub mod init;
 pub mod join;
 pub mod kernel;
+mod mounts;
 pub mod notify;
 pub mod parent;
 pub mod payload;

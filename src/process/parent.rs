@@ -17,17 +17,16 @@ use crate::hooks;
 use crate::log;
 use crate::plan::cgroup::Placement;
 use crate::plan::namespaces::Kind as Namespace;
-use crate::plan::rootfs::Source;
 use crate::plan::{HostPath, Plan};
 use crate::security;
 use crate::state::{CgroupRecord, Identity, Manager, Phase, Record, Report, Slot, Status};
-use crate::sys::mount;
 use crate::sys::process::OwnedProcess;
 use crate::terminal::Foreground;
 
 use super::foreground::{self, Signals};
 use super::gate::{Conclusion, Gate, Outcome};
 use super::init::{self, Init};
+use super::mounts::Mounts;
 use super::spawn::{self, Inheritance, Spawned};
 use super::wire::{Frame, Order, Request, Wire};
 use super::{idmap, notify, payload};
@@ -172,6 +171,7 @@ impl Child {
         signals: &Signals,
     ) -> Result<()> {
         let mut order = Order::default();
+        let mut mounts = Mounts::new(&plan.rootfs);
         loop {
             signals.wait_for(self.wire.as_fd())?;
             match self.wire.receive()? {
@@ -179,7 +179,7 @@ impl Child {
                 Some((Frame::Failed(error), _)) => return Err(error.within("init")),
                 Some((Frame::Request(request), fd)) => {
                     order.admit(request)?;
-                    let answer = self.carry_out(request, fd, plan, slot, wishes)?;
+                    let answer = self.carry_out(request, fd, plan, slot, wishes, &mut mounts)?;
                     self.wire.answer(answer.as_ref().map(AsFd::as_fd))?;
                     if request == Request::Ready {
                         return Ok(());
@@ -200,6 +200,7 @@ impl Child {
         plan: &Plan,
         slot: &Slot,
         wishes: &Wishes<'_>,
+        mounts: &mut Mounts<'_>,
     ) -> Result<Option<OwnedFd>> {
         match request {
             Request::MapIds => {
@@ -215,7 +216,7 @@ impl Child {
                     cgroup.handle().attach(self.process.pid())?;
                 }
             }
-            Request::MountFd(index) => return open_source(plan, index).map(Some),
+            Request::MountFd(index) => return mounts.make(index).map(Some),
             Request::RunHooks => {
                 // Hooks may look at the state, and kill the runtime: what is undone after
                 // that has to be found.
@@ -323,31 +324,6 @@ fn write_oom_score_adj(pid: Pid, score: i32, rootless: bool) -> Result<()> {
         crate::security::limits::WhenRefused::Fail
     };
     crate::security::limits::write_oom_score_adj(directory.as_fd(), score, when)
-}
-
-/// The source of a bind mount as a detached mount.
-fn open_source(plan: &Plan, index: usize) -> Result<OwnedFd> {
-    let Some(planned) = plan.rootfs.mounts.get(index) else {
-        return Err(Error::system(format!("init asks for mount {index}")));
-    };
-    let Source::Bind {
-        path,
-        recursive,
-        nofollow,
-        ..
-    } = &planned.source
-    else {
-        return Err(Error::system(format!(
-            "init asks for mount {index}, which has no source"
-        )));
-    };
-    let depth = if *recursive { libc::AT_RECURSIVE } else { 0 };
-    let link = if *nofollow {
-        libc::AT_SYMLINK_NOFOLLOW
-    } else {
-        0
-    };
-    mount::open_tree(mount::Place::Host(path.as_path()), depth | link)
 }
 
 /// `rt start`: opens the gate and returns once the program runs.

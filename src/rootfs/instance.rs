@@ -37,7 +37,7 @@ impl Request<'_> {
             }
             result => result?,
         };
-        configure(context.as_fd(), fs, &options).map_err(|e| explain_refusal(fs, e))?;
+        configure(context.as_fd(), fs, &options)?;
         let mount = sys::mount::fsmount(context.as_fd(), self.attributes.set)?;
         let outcome = attributes::change(mount.as_fd(), 0, self.recursive)?;
         sys::mount::move_mount(mount.as_fd(), Place::Fd(target))?;
@@ -79,15 +79,6 @@ impl Request<'_> {
                 Some(sys::file::c_name(&format!("{mode:o}"))?),
             ));
         }
-        if let Some(label) = &self.plan.mount_label
-            && !matches!(
-                fs.kind.as_bytes(),
-                b"proc" | b"sysfs" | b"cgroup2" | b"mqueue"
-            )
-        {
-            let label = sys::file::c_name(label)?;
-            options.push((c"context".to_owned(), Some(label)));
-        }
         Ok(options)
     }
 
@@ -109,7 +100,22 @@ impl Request<'_> {
     }
 }
 
+/// A new instance that is attached nowhere, in the namespaces and with the rights of the caller:
+/// what the parent makes for init, to map its ids. A tmpfs without `mode=` is as the kernel
+/// makes it (1777).
+///
+/// Runs in: parent.
+pub fn detached(fs: &FileSystem) -> Result<OwnedFd> {
+    let context = sys::mount::fsopen(&fs.kind)?;
+    configure(context.as_fd(), fs, &fs.data)?;
+    sys::mount::fsmount(context.as_fd(), 0)
+}
+
 fn configure(context: BorrowedFd<'_>, fs: &FileSystem, options: &[FsOption]) -> Result<()> {
+    set_all(context, fs, options).map_err(|e| explain_refusal(fs, e))
+}
+
+fn set_all(context: BorrowedFd<'_>, fs: &FileSystem, options: &[FsOption]) -> Result<()> {
     if !fs.source.is_empty() {
         sys::mount::fsconfig_set(context, c"source", Some(&fs.source))?;
     }

@@ -35,6 +35,7 @@ use crate::plan::namespaces::Namespaces;
 use crate::plan::rootfs::{Mount, Pivot, Rootfs};
 
 pub use beneath::Root;
+pub use instance::detached;
 
 /// What the mounts need to know about the rest of the container.
 pub struct Context<'a> {
@@ -44,9 +45,11 @@ pub struct Context<'a> {
     /// The directory of the container's own cgroup on the host, for a private cgroup
     /// namespace where a mount of cgroup2 is refused.
     pub own_cgroup: Option<PathBuf>,
-    /// Asks the parent for the source of `mounts[i]` as a detached mount: where the parent
-    /// has rights that this process lacks.
-    pub ask_parent: Option<&'a dyn Fn(usize) -> Result<OwnedFd>>,
+    /// Asks the parent for `mounts[i]` as a detached mount: the source of a bind mount where
+    /// this process cannot go, and every id-mapped mount.
+    pub ask_parent: &'a dyn Fn(usize) -> Result<OwnedFd>,
+    /// Whether the parent has rights that this process lacks.
+    pub parent_reaches_more: bool,
 }
 
 /// A file system whose mounts are made.

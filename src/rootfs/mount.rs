@@ -76,11 +76,11 @@ pub fn apply(root: &Root, entry: &Mount, plan: &Rootfs, context: &Context<'_>) -
         }
         Source::New(fs) => {
             let target = request.directory()?;
-            request.new_instance(target.as_fd(), fs)?
+            request.instance(target.as_fd(), fs, context)?
         }
         Source::CopyUp(fs) => {
             let target = request.directory()?;
-            let mount = request.new_instance(target.as_fd(), fs)?;
+            let mount = request.instance(target.as_fd(), fs, context)?;
             let top = if has_own_metadata(fs) {
                 copy_up::Top::AsMounted
             } else {
@@ -131,15 +131,43 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// The mount as the parent made it, if its ids are mapped.
+    fn mapped_by_parent(&self, context: &Context<'_>) -> Result<Option<Tree>> {
+        match (&self.entry.id_map, self.entry.index) {
+            (Some(_), Some(index)) => (context.ask_parent)(index).map(Tree::Detached).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     /// Copies the source of a bind mount, with the parent's rights where one's own do not
     /// reach it.
     fn open_source(&self, path: &HostPath, flags: i32, context: &Context<'_>) -> Result<Tree> {
-        let opened = Tree::copy(Place::Host(path.as_path()), flags);
-        match (opened, context.ask_parent, self.entry.index) {
-            (Err(e), Some(ask), Some(index)) if e.is(Errno::EACCES) || e.is(Errno::EPERM) => {
-                ask(index).map(Tree::Detached)
+        if let Some(tree) = self.mapped_by_parent(context)? {
+            return Ok(tree);
+        }
+        match (
+            Tree::copy(Place::Host(path.as_path()), flags),
+            self.entry.index,
+        ) {
+            (Err(e), Some(index))
+                if context.parent_reaches_more && (e.is(Errno::EACCES) || e.is(Errno::EPERM)) =>
+            {
+                (context.ask_parent)(index).map(Tree::Detached)
             }
-            (opened, ..) => opened,
+            (opened, _) => opened,
+        }
+    }
+
+    /// A new instance of a file system at its place.
+    fn instance(
+        &self,
+        target: BorrowedFd<'_>,
+        fs: &FileSystem,
+        context: &Context<'_>,
+    ) -> Result<OwnedFd> {
+        match self.mapped_by_parent(context)? {
+            Some(tree) => self.attach(tree, target),
+            None => self.new_instance(target, fs),
         }
     }
 

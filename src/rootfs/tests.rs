@@ -92,7 +92,8 @@ fn with_context<T>(kinds: &[Kind], body: impl FnOnce(&Context<'_>) -> T) -> T {
         namespaces: &namespaces(kinds),
         in_user_namespace: kinds.contains(&Kind::User),
         own_cgroup: None,
-        ask_parent: None,
+        ask_parent: &|_| Err(crate::error::Error::system("there is no parent")),
+        parent_reaches_more: false,
     })
 }
 
@@ -127,6 +128,7 @@ fn mount(index: usize, destination: &str, source: Source, set: u64) -> Mount {
         recursive_clear: 0,
         propagation: Vec::new(),
         destination_nofollow: false,
+        id_map: None,
     }
 }
 

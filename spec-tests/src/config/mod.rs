@@ -2,6 +2,7 @@
 
 mod capabilities;
 mod hooks;
+mod id_maps;
 mod invalid;
 mod mount_options;
 mod mounts;
@@ -15,6 +16,7 @@ pub const TESTS: &[&[Test]] = &[
     root::TESTS,
     mounts::TESTS,
     mount_options::TESTS,
+    id_maps::TESTS,
     process::TESTS,
     user::TESTS,
     capabilities::TESTS,

@@ -7,6 +7,7 @@
 
 mod hooks;
 mod linux;
+mod mount_ids;
 mod mounts;
 mod namespaces;
 mod process;
@@ -100,6 +101,7 @@ pub fn table() -> impl Iterator<Item = &'static Check> {
         root::CHECKS,
         process::CHECKS,
         mounts::CHECKS,
+        mount_ids::CHECKS,
         hooks::CHECKS,
         namespaces::CHECKS,
         linux::CHECKS,

@@ -44,12 +44,6 @@ pub const CHECKS: &[Check] = &[
         run: Run::Config(nothing_mounted_in_proc),
     },
     Check {
-        name: "mount-maps-uids-and-gids",
-        clause: "config.md#posix-platform-mounts",
-        pointer: "/mounts/*/uidMappings",
-        run: Run::Config(mount_maps_uids_and_gids),
-    },
-    Check {
         name: "mounts-in-own-namespace",
         clause: "runc",
         pointer: "/mounts",
@@ -58,15 +52,15 @@ pub const CHECKS: &[Check] = &[
 ];
 
 /// What the options make of a mount.
-struct Shape<'a> {
-    mount: &'a Mount,
+pub struct Shape<'a> {
+    pub mount: &'a Mount,
     /// The place, `/mounts/3`.
-    pointer: String,
-    bind: bool,
-    remount: bool,
+    pub pointer: String,
+    pub bind: bool,
+    pub remount: bool,
 }
 
-fn shapes(config: &Config) -> impl Iterator<Item = Shape<'_>> {
+pub fn shapes(config: &Config) -> impl Iterator<Item = Shape<'_>> {
     config.mounts.iter().enumerate().map(|(n, mount)| {
         let has = |wanted: fn(Meaning) -> bool| {
             let meanings = mount.options.iter().filter_map(|option| meaning(option));
@@ -85,12 +79,12 @@ fn shapes(config: &Config) -> impl Iterator<Item = Shape<'_>> {
 }
 
 impl Shape<'_> {
-    fn kind(&self) -> &str {
+    pub fn kind(&self) -> &str {
         self.mount.kind.as_deref().unwrap_or_default()
     }
 
     /// The options with their places.
-    fn options(&self) -> impl Iterator<Item = (String, &str, Option<Meaning>)> {
+    pub fn options(&self) -> impl Iterator<Item = (String, &str, Option<Meaning>)> {
         let options = self.mount.options.iter().enumerate();
         options.map(|(n, option)| {
             let pointer = format!("{}/options/{n}", self.pointer);
@@ -218,23 +212,6 @@ fn normal_path(path: &str) -> String {
         }
     }
     parts.join("/")
-}
-
-fn mount_maps_uids_and_gids(config: &Config, report: &mut Report) {
-    for shape in shapes(config) {
-        let (uids, gids) = (&shape.mount.uid_mappings, &shape.mount.gid_mappings);
-        if uids.is_empty() != gids.is_empty() {
-            let missing = if uids.is_empty() {
-                "uidMappings"
-            } else {
-                "gidMappings"
-            };
-            report.add(
-                format!("{}/{missing}", shape.pointer),
-                "is missing: one comes with the other",
-            );
-        }
-    }
 }
 
 /// Mounting without one would change the host's own tree.

@@ -193,15 +193,23 @@ fn id_mapping_is_legal(config: &Config, report: &mut Report) {
             report.add(&pointer, format!("has more than {MAX_LINES} lines"));
         }
         for (n, line) in map.iter().enumerate() {
-            let pointer = format!("{pointer}/{n}");
-            if line.size == 0 {
-                report.add(format!("{pointer}/size"), "must be greater than zero");
-            } else if end(line.container_id, line.size).is_none() {
-                report.add(pointer, "goes beyond the highest id of the container");
-            } else if end(line.host_id, line.size).is_none() {
-                report.add(pointer, "goes beyond the highest id of the host");
+            if let Some((field, message)) = fault(line) {
+                report.add(format!("{pointer}/{n}{field}"), message);
             }
         }
+    }
+}
+
+/// What is wrong with one line, and with which field of it.
+pub fn fault(line: &IdMapping) -> Option<(&'static str, &'static str)> {
+    if line.size == 0 {
+        Some(("/size", "must be greater than zero"))
+    } else if end(line.container_id, line.size).is_none() {
+        Some(("", "goes beyond the highest id of the container"))
+    } else if end(line.host_id, line.size).is_none() {
+        Some(("", "goes beyond the highest id of the host"))
+    } else {
+        None
     }
 }
 
@@ -212,16 +220,8 @@ fn end(first: u32, size: u32) -> Option<u32> {
 
 fn id_mappings_do_not_overlap(config: &Config, report: &mut Report) {
     for (pointer, map) in maps(config) {
-        for (n, line) in map.iter().enumerate() {
-            let before = &map[..n];
-            let overlap = |first: fn(&IdMapping) -> u32| {
-                let meets = |other: &&IdMapping| {
-                    let (a, b) = (u64::from(first(line)), u64::from(first(other)));
-                    a < b + u64::from(other.size) && b < a + u64::from(line.size)
-                };
-                before.iter().position(|other| meets(&other))
-            };
-            if let Some(other) = overlap(|m| m.container_id).or(overlap(|m| m.host_id)) {
+        for n in 0..map.len() {
+            if let Some(other) = overlapped(map, n) {
                 report.add(
                     format!("{pointer}/{n}"),
                     format!("overlaps with line {other}"),
@@ -229,4 +229,17 @@ fn id_mappings_do_not_overlap(config: &Config, report: &mut Report) {
             }
         }
     }
+}
+
+/// The first line before line `n` that shares an id with it, on either side.
+pub fn overlapped(map: &[IdMapping], n: usize) -> Option<usize> {
+    let line = map.get(n)?;
+    let overlap = |first: fn(&IdMapping) -> u32| {
+        let meets = |other: &IdMapping| {
+            let (a, b) = (u64::from(first(line)), u64::from(first(other)));
+            a < b + u64::from(other.size) && b < a + u64::from(line.size)
+        };
+        map[..n].iter().position(meets)
+    };
+    overlap(|m| m.container_id).or(overlap(|m| m.host_id))
 }
