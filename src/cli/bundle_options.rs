@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Global, not_yet, passed};
+use super::pidfd_socket::{PidfdSocket, Sort};
+use super::{Global, passed};
 use crate::bundle::Bundle;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::log;
-use crate::plan::{self, CreateOptions, HostPath, Plan};
+use crate::plan::{self, CreateOptions, HostPath, Plan, annotations};
 use crate::state;
+use crate::sys::process::OwnedProcess;
 
 #[derive(Args, Clone, Debug)]
 pub struct BundleOptions {
@@ -30,7 +32,7 @@ pub struct BundleOptions {
 
     /// Unix socket that receives a pidfd of the container's init
     #[arg(long, value_name = "PATH")]
-    pidfd_socket: Option<PathBuf>,
+    pub pidfd_socket: Option<PathBuf>,
 
     /// Write the pid of the container's init to this file
     #[arg(long, value_name = "FILE")]
@@ -54,14 +56,6 @@ pub struct BundleOptions {
 }
 
 impl BundleOptions {
-    /// Refuses the options that are understood and not built yet.
-    pub fn check(&self) -> Result<()> {
-        match &self.pidfd_socket {
-            Some(_) => Err(not_yet("--pidfd-socket")),
-            None => Ok(()),
-        }
-    }
-
     /// Reads the bundle and decides everything; changes nothing.
     pub fn plan(&self, verb: &str, global: &Global) -> Result<(Bundle, Plan)> {
         let bundle = state::validate_id(&self.id)
@@ -98,6 +92,28 @@ impl BundleOptions {
             .with_pointer("/process/terminal")),
             _ => Ok(()),
         }
+    }
+
+    /// Connects to those who wait for a pidfd of init.
+    pub fn pidfd_sockets(&self, plan: &Plan) -> Result<Vec<PidfdSocket>> {
+        let option = passed::absolute(self.pidfd_socket.as_deref())?;
+        [
+            (option, "--pidfd-socket"),
+            (plan.pidfd_receiver.clone(), annotations::PIDFD_RECEIVER),
+        ]
+        .into_iter()
+        .filter_map(|(path, asked_by)| Some(PidfdSocket::connect(path?, asked_by)))
+        .collect()
+    }
+
+    /// Tells the caller of the new init, in the ways that it asked for.
+    pub fn announce(&self, init: &OwnedProcess, pidfd_sockets: &[PidfdSocket]) -> Result<()> {
+        if let Some(path) = &self.pid_file {
+            passed::write_pid_file(path, init.pid())?;
+        }
+        pidfd_sockets
+            .iter()
+            .try_for_each(|socket| socket.send(init, Sort::Init))
     }
 
     /// Where the terminal's master goes, absolute.

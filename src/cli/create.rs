@@ -5,7 +5,7 @@
 use clap::Args;
 
 use super::bundle_options::BundleOptions;
-use super::passed::write_pid_file;
+use super::pidfd_socket::PidfdSocket;
 use super::{Global, Verb, late_hooks};
 use crate::bundle::Bundle;
 use crate::error::{Context, Result};
@@ -32,7 +32,6 @@ impl Verb for Create {
     const SHIELDED: bool = true;
 
     fn run(self, global: &Global) -> Result<u8> {
-        self.options.check()?;
         self.create(global)
             .context(|| format!("create {:?}", self.options.id))?;
         Ok(0)
@@ -44,15 +43,24 @@ impl Create {
         let options = &self.options;
         let (bundle, plan) = options.plan(Self::NAME, global)?;
         options.need_console_socket(&plan)?;
+        let pidfd_sockets = options.pidfd_sockets(&plan)?;
         let signals = Signals::block()?;
         let slot = global.root()?.reserve(&plan.id)?;
-        self.make(&bundle, &plan, slot, &signals).inspect_err(|_| {
-            late_hooks::run_poststop(&plan.hooks.poststop, &parent::new_record(&plan));
-        })
+        self.make(&bundle, &plan, slot, &signals, &pidfd_sockets)
+            .inspect_err(|_| {
+                late_hooks::run_poststop(&plan.hooks, &parent::new_record(&plan));
+            })
     }
 
     /// Makes the container. An error leaves nothing.
-    fn make(&self, bundle: &Bundle, plan: &Plan, slot: Slot, signals: &Signals) -> Result<()> {
+    fn make(
+        &self,
+        bundle: &Bundle,
+        plan: &Plan,
+        slot: Slot,
+        signals: &Signals,
+        pidfd_sockets: &[PidfdSocket],
+    ) -> Result<()> {
         let options = &self.options;
         let wishes = Wishes {
             release: Release::AtTheGate,
@@ -60,9 +68,7 @@ impl Create {
             console_socket: options.console_socket()?,
         };
         let child = parent::create(plan, &slot, &wishes, signals)?;
-        if let Some(path) = &options.pid_file {
-            write_pid_file(path, child.process.pid())?;
-        }
+        options.announce(&child.process, pidfd_sockets)?;
         slot.keep();
         child.keep();
         Ok(())

@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 
-use super::{Global, Verb, late_hooks, not_yet, processes};
+use super::{Global, Verb, late_hooks, matching, processes};
 use crate::error::{Context, Error, Kind, Result};
 use crate::log;
-use crate::plan::hooks::Hook;
+use crate::plan::hooks::Hooks;
 use crate::state::{Container, Phase, Record, Root, Status};
 
 /// How long an init may need to see that its parent is gone.
@@ -28,8 +28,8 @@ pub struct Delete {
     #[arg(short, long)]
     force: bool,
 
-    /// CONTAINER is a regular expression
-    #[arg(short, long, hide = true)]
+    /// CONTAINER is a regular expression, and every container that matches is meant
+    #[arg(short, long)]
     regex: bool,
 
     /// Name of the container
@@ -42,34 +42,41 @@ impl Verb for Delete {
     const ABOUT: &'static str = "Remove a container that has ended";
 
     fn run(self, global: &Global) -> Result<u8> {
-        if self.regex {
-            return Err(not_yet("delete --regex"));
-        }
         let root = global.root()?;
+        match self.regex {
+            true => matching::each(&root, &self.id, |id| self.delete(&root, id)),
+            false => self.delete(&root, &self.id),
+        }
+        .map(|()| 0)
+    }
+}
+
+impl Delete {
+    fn delete(&self, root: &Root, id: &str) -> Result<()> {
         let result = match self.force {
-            true => delete_whatever_it_does(&root, &self.id),
-            false => remove_ended(&root, &self.id),
+            true => delete_whatever_it_does(root, id),
+            false => remove_ended(root, id),
         };
         match result {
             Err(e) if e.kind() == Kind::NoSuchContainer => {
                 // A `create` that was killed early leaves a directory without a record.
-                let path = root.path().join(&self.id);
-                if !root.remove_remains(&self.id, PATIENCE)? && path.exists() {
+                let path = root.path().join(id);
+                if !root.remove_remains(id, PATIENCE)? && path.exists() {
                     return Err(Error::new(
                         Kind::WrongState,
-                        format!("container {:?} is being made by another process", self.id),
+                        format!("container {id:?} is being made by another process"),
                     ));
                 }
-                if self.force { Ok(0) } else { Err(e) }
+                if self.force { Ok(()) } else { Err(e) }
             }
-            result => result.map(|()| 0),
+            result => result,
         }
     }
 }
 
 /// The end of `run`, which knows the hooks already.
-pub fn remove_own(root: &Root, id: &str, poststop: &[Hook]) -> Result<()> {
-    destroy_with(open_ended(root, id)?, poststop)
+pub fn remove_own(root: &Root, id: &str, hooks: &Hooks) -> Result<()> {
+    destroy_with(open_ended(root, id)?, hooks)
 }
 
 /// Removes a container whose processes have ended; one that is in any other state stays as
@@ -118,14 +125,14 @@ fn delete_whatever_it_does(root: &Root, id: &str) -> Result<()> {
 /// Undoes the container. Its init has ended and the lock is held.
 fn destroy(container: Container) -> Result<()> {
     let hooks = late_hooks::read(&container, "poststop");
-    destroy_with(container, &hooks.poststop)
+    destroy_with(container, &hooks)
 }
 
-fn destroy_with(container: Container, poststop: &[Hook]) -> Result<()> {
+fn destroy_with(container: Container, hooks: &Hooks) -> Result<()> {
     remove_cgroup(&container.record)?;
     let record = container.record.clone();
     container.remove()?;
-    late_hooks::run_poststop(poststop, &record);
+    late_hooks::run_poststop(hooks, &record);
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use clap::Args;
 
 use super::passed::{self, write_pid_file};
+use super::pidfd_socket::{PidfdSocket, Sort};
 use super::{Global, Verb, not_yet};
 use crate::bundle::{self, Bundle};
 use crate::cgroup::Handle;
@@ -89,7 +90,7 @@ pub struct Exec {
     #[arg(long, value_name = "[CONTROLLER:]PATH")]
     cgroup: Vec<String>,
 
-    /// Enter a paused container too
+    /// Enter a paused container too, and wait until it is resumed
     #[arg(long)]
     ignore_paused: bool,
 
@@ -143,13 +144,7 @@ impl Exec {
 
     /// Refuses the options that are understood and not built yet.
     fn check(&self) -> Result<()> {
-        for (given, name) in [
-            (self.pidfd_socket.is_some(), "exec --pidfd-socket"),
-            (self.process_label.is_some(), "exec --process-label"),
-            (self.apparmor.is_some(), "exec --apparmor"),
-            (!self.cgroup.is_empty(), "exec --cgroup"),
-            (self.ignore_paused, "exec --ignore-paused"),
-        ] {
+        for (given, name) in [(!self.cgroup.is_empty(), "exec --cgroup")] {
             if given {
                 return Err(not_yet(name));
             }
@@ -179,7 +174,7 @@ impl Exec {
         let console_socket = passed::absolute(self.console_socket.as_deref())?;
         let mut container = global.root()?.open(id)?;
         let status = container.status()?;
-        refuse_unless_alive(status)?;
+        self.refuse_unless_alive(status)?;
         let pidfd = container
             .pidfd()?
             .ok_or_else(|| wrong_state("cannot exec in a stopped container"))?;
@@ -200,6 +195,9 @@ impl Exec {
                 "a terminal without somebody at its other end: --detach needs --console-socket",
             ));
         }
+        let pidfd_socket = passed::absolute(self.pidfd_socket.as_deref())?
+            .map(|path| PidfdSocket::connect(path, "--pidfd-socket"))
+            .transpose()?;
         let signals = Signals::block()?;
         let cgroup = match &record.cgroup {
             Some(cgroup) => Handle::open(&cgroup.mount, &cgroup.path)?,
@@ -224,12 +222,31 @@ impl Exec {
         if let Some(path) = &self.pid_file {
             write_pid_file(path, entered.process.pid())?;
         }
+        if let Some(socket) = pidfd_socket {
+            socket.send(&entered.process, Sort::Exec)?;
+        }
         entered.release()?;
         if self.detach {
             entered.keep();
             return Ok(0);
         }
         entered.attend(&signals)
+    }
+
+    /// The words are runc's. A process that enters a paused container stands still, and its
+    /// exec waits, until the container is resumed.
+    fn refuse_unless_alive(&self, status: Status) -> Result<()> {
+        match status {
+            Status::Created | Status::Running => Ok(()),
+            Status::Paused if self.ignore_paused => Ok(()),
+            Status::Stopped => Err(wrong_state("cannot exec in a stopped container")),
+            Status::Paused => Err(wrong_state(
+                "cannot exec in a paused container (use --ignore-paused to override)",
+            )),
+            Status::Creating => Err(wrong_state(
+                "cannot exec in a container that is being created",
+            )),
+        }
     }
 
     fn options(&self, record: &Record) -> Result<ExecOptions> {
@@ -264,6 +281,8 @@ impl Exec {
             additional_gids: self.additional_gids.clone(),
             capabilities: self.cap.clone(),
             terminal: self.tty,
+            apparmor_profile: self.apparmor.clone(),
+            selinux_label: self.process_label.clone(),
             no_new_privileges: self.no_new_privs,
             keyring: session_keyring(record)?,
         })
@@ -282,16 +301,4 @@ fn session_keyring(record: &Record) -> Result<Option<CString>> {
 
 fn wrong_state(message: &str) -> Error {
     Error::new(Kind::WrongState, message)
-}
-
-/// The words are runc's.
-fn refuse_unless_alive(status: Status) -> Result<()> {
-    match status {
-        Status::Created | Status::Running => Ok(()),
-        Status::Stopped => Err(wrong_state("cannot exec in a stopped container")),
-        Status::Paused => Err(wrong_state("cannot exec in a paused container")),
-        Status::Creating => Err(wrong_state(
-            "cannot exec in a container that is being created",
-        )),
-    }
 }

@@ -5,7 +5,7 @@
 use clap::Args;
 
 use super::processes::{self, not_running};
-use super::{Global, Verb, not_yet, signal};
+use super::{Global, Verb, matching, signal};
 use crate::error::{Context, Result};
 use crate::log;
 use crate::state::{Container, Status};
@@ -16,8 +16,8 @@ pub struct Kill {
     #[arg(short, long)]
     all: bool,
 
-    /// CONTAINER is a regular expression
-    #[arg(short, long, hide = true)]
+    /// CONTAINER is a regular expression, and every container that matches is meant
+    #[arg(short, long)]
     regex: bool,
 
     /// Name of the container, then the signal: a name with or without SIG, or a number (TERM)
@@ -36,18 +36,21 @@ impl Verb for Kill {
     const USAGE: Option<&'static str> = Some("[OPTIONS] <CONTAINER> [SIGNAL]");
 
     fn run(self, global: &Global) -> Result<u8> {
-        if self.regex {
-            return Err(not_yet("kill --regex"));
-        }
         let id = &self.container_and_signal[0];
         let signal = match self.container_and_signal.get(1) {
             Some(text) => signal::parse(text)?,
             None => libc::SIGTERM,
         };
-        let mut container = global.root()?.open(id)?;
-        kill(&mut container, signal, self.all)
-            .context(|| format!("kill {id:?}"))
-            .map(|()| 0)
+        let root = global.root()?;
+        let kill_one = |id: &str| {
+            let mut container = root.open(id)?;
+            kill(&mut container, signal, self.all).context(|| format!("kill {id:?}"))
+        };
+        match self.regex {
+            true => matching::each(&root, id, kill_one),
+            false => kill_one(id),
+        }
+        .map(|()| 0)
     }
 }
 

@@ -7,10 +7,10 @@
 //! Runs in: parent.
 
 use crate::bundle::Bundle;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hooks;
 use crate::log;
-use crate::plan::hooks::{Hook, Hooks};
+use crate::plan::hooks::Hooks;
 use crate::process::parent;
 use crate::state::{Container, Record, Status};
 
@@ -30,7 +30,7 @@ fn parse(container: &Container, kind: &str) -> Result<Hooks> {
         return Ok(Hooks::default());
     }
     let bundle = Bundle::from_state(source, container.record.bundle.clone())?;
-    Hooks::plan(&bundle.config)
+    Hooks::plan(&bundle)
 }
 
 /// Whether a key of that name can be in this JSON text. To read a whole configuration with an
@@ -39,27 +39,34 @@ fn may_name(source: &[u8], key: &str) -> bool {
     std::str::from_utf8(source).map_or(true, |text| text.contains(key) || text.contains("\\u"))
 }
 
-/// Runs `hooks` in their order up to the first that fails.
-pub fn run_poststart(hooks: &[Hook], record: &Record) -> Result<()> {
-    match hooks {
-        [] => Ok(()),
-        hooks => {
-            let state = parent::hook_state(record, Status::Running)?;
-            hooks::run(hooks, &state, hooks::Start::InBundle(&record.bundle))
-        }
+/// Runs the poststart hooks in their order up to the first that fails.
+pub fn run_poststart(hooks: &Hooks, record: &Record) -> Result<()> {
+    if hooks.poststart.is_empty() {
+        return Ok(());
     }
+    let state = parent::hook_state(record, Status::Running)?;
+    let outputs = hooks::Outputs::open(hooks)?;
+    let start = hooks::Start::InBundle(&record.bundle);
+    hooks::run(&hooks.poststart, &state, start, &outputs)
 }
 
-/// Runs all of `hooks`, when nothing else is left of the container.
-pub fn run_poststop(hooks: &[Hook], record: &Record) {
-    if hooks.is_empty() {
+/// Runs all of the poststop hooks, when nothing else is left of the container.
+pub fn run_poststop(hooks: &Hooks, record: &Record) {
+    if hooks.poststop.is_empty() {
         return;
     }
-    let errors = match parent::hook_state(record, Status::Stopped) {
-        Ok(state) => hooks::run_all(hooks, &state, hooks::Start::InBundle(&record.bundle)),
-        Err(e) => vec![e],
+    let run = |outputs: &hooks::Outputs| -> Result<Vec<Error>> {
+        let state = parent::hook_state(record, Status::Stopped)?;
+        let start = hooks::Start::InBundle(&record.bundle);
+        Ok(hooks::run_all(&hooks.poststop, &state, start, outputs))
     };
-    for error in errors {
+    // A file that is lost is no reason not to clean up.
+    let (outputs, lost) = match hooks::Outputs::open(hooks) {
+        Ok(outputs) => (outputs, None),
+        Err(e) => (hooks::Outputs::default(), Some(e)),
+    };
+    let errors = run(&outputs).unwrap_or_else(|e| vec![e]);
+    for error in lost.into_iter().chain(errors) {
         log::warning(|| error.to_string());
     }
 }

@@ -152,11 +152,11 @@ fn a_container_in_the_wrong_state_is_told_so() {
         ("delete -f ../a", "invalid container ID format"),
         ("update a", "has no cgroup"),
         ("mounts add a F", "mounts is not supported"),
-        ("kill --regex .*", "kill --regex is not supported"),
         (
-            "create --pidfd-socket S b",
-            "--pidfd-socket is not supported",
+            "kill --regex a( 9",
+            "--regex: regcomp(\"a(\"): Unmatched ( or \\(",
         ),
+        ("kill --regex a NOPE", "unknown signal \"NOPE\""),
         ("exec --cgroup x a sh", "exec --cgroup is not supported"),
     ] {
         assert!(

@@ -5,7 +5,7 @@
 use clap::Args;
 
 use super::bundle_options::BundleOptions;
-use super::passed::write_pid_file;
+use super::pidfd_socket::PidfdSocket;
 use super::{Global, Verb, delete, late_hooks};
 use crate::bundle::Bundle;
 use crate::error::{Context, Result};
@@ -38,7 +38,6 @@ impl Verb for Run {
     const SHIELDED: bool = true;
 
     fn run(self, global: &Global) -> Result<u8> {
-        self.options.check()?;
         self.run_container(global)
             .context(|| format!("run {:?}", self.options.id))
     }
@@ -53,13 +52,14 @@ impl Run {
         } else if !self.no_subreaper {
             foreground::adopt_orphans()?;
         }
+        let pidfd_sockets = options.pidfd_sockets(&plan)?;
         let signals = Signals::block()?;
         let root = global.root()?;
         let slot = root.reserve(&plan.id)?;
         let child = self
-            .start(&bundle, &plan, slot, &signals)
+            .start(&bundle, &plan, slot, &signals, &pidfd_sockets)
             .inspect_err(|_| {
-                late_hooks::run_poststop(&plan.hooks.poststop, &parent::new_record(&plan));
+                late_hooks::run_poststop(&plan.hooks, &parent::new_record(&plan));
             })?;
         if self.detach {
             child.keep();
@@ -67,13 +67,20 @@ impl Run {
         }
         let status = child.attend(&signals);
         if !self.keep {
-            delete::remove_own(&root, &plan.id, &plan.hooks.poststop)?;
+            delete::remove_own(&root, &plan.id, &plan.hooks)?;
         }
         status
     }
 
     /// Makes the container and lets its payload go. An error leaves nothing.
-    fn start(&self, bundle: &Bundle, plan: &Plan, slot: Slot, signals: &Signals) -> Result<Child> {
+    fn start(
+        &self,
+        bundle: &Bundle,
+        plan: &Plan,
+        slot: Slot,
+        signals: &Signals,
+        pidfd_sockets: &[PidfdSocket],
+    ) -> Result<Child> {
         let options = &self.options;
         let wishes = Wishes {
             release: Release::ByParent,
@@ -81,11 +88,9 @@ impl Run {
             console_socket: options.console_socket()?,
         };
         let mut child = parent::create(plan, &slot, &wishes, signals)?;
-        if let Some(path) = &options.pid_file {
-            write_pid_file(path, child.process.pid())?;
-        }
+        options.announce(&child.process, pidfd_sockets)?;
         child.release()?;
-        late_hooks::run_poststart(&plan.hooks.poststart, &child.record)?;
+        late_hooks::run_poststart(&plan.hooks, &child.record)?;
         slot.keep();
         Ok(child)
     }

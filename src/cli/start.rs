@@ -43,7 +43,7 @@ impl Start {
         container.remove_gate()?;
         opened?;
         let hooks = late_hooks::read(&container, "poststart");
-        late_hooks::run_poststart(&hooks.poststart, &container.record)
+        late_hooks::run_poststart(&hooks, &container.record)
             .or_else(|error| processes::end_init(&container).and(Err(error)))
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! Runs in: parent; a function of its arguments.
 
-use std::collections::BTreeMap;
 use std::ffi::CString;
 
 use super::cgroup::{Cgroup, CgroupManager};
@@ -10,7 +9,7 @@ use super::hooks::Hooks;
 use super::namespaces::{Kind, Namespaces};
 use super::process::Process;
 use super::rootfs::Rootfs;
-use super::{Descriptors, HostPath, Plan, c_string, mounts, sysctl};
+use super::{Descriptors, HostPath, Plan, annotations, c_string, mounts, sysctl};
 use crate::bundle::linux::IdMapping;
 use crate::bundle::{Bundle, Config};
 use crate::error::{Error, Result};
@@ -72,6 +71,7 @@ impl Plan {
         let config = &bundle.config;
         let mut warnings = bundle.warnings.clone();
         super::refuse_what_is_not_there_yet(config)?;
+        annotations::check(bundle)?;
         tolerate(config, &mut warnings);
         let namespaces = Namespaces::plan(config, host, &mut warnings)?;
         if let Some((uids, gids)) = namespaces.ids_inside(host) {
@@ -90,7 +90,8 @@ impl Plan {
         Ok(Plan {
             id: options.id.clone(),
             bundle: HostPath::new(&bundle.dir),
-            annotations: annotations(bundle),
+            annotations: (*bundle.config.annotations).clone(),
+            pidfd_receiver: annotations::path(bundle, annotations::PIDFD_RECEIVER),
             cgroup: Cgroup::plan(bundle, options, host, &mut warnings)?,
             rootfs: Rootfs::plan(
                 bundle,
@@ -99,7 +100,7 @@ impl Plan {
                 host,
                 process.terminal.is_some(),
             )?,
-            hooks: Hooks::plan(config)?,
+            hooks: Hooks::plan(bundle)?,
             sysctls: sysctl::plan(config, host)?,
             hostname: name(&config.hostname, "/hostname")?,
             domainname: name(&config.domainname, "/domainname")?,
@@ -121,15 +122,8 @@ fn is_rootless(options: &CreateOptions, host: &Host) -> bool {
     }
 }
 
-/// SPEC: config.md#annotations: an unknown one is no error; config.md#mounts: nor is a relative
-/// destination, though deprecated. Annotations that are addressed to a runtime deserve a word.
+/// SPEC: config.md#mounts: a relative destination is no error, though deprecated.
 fn tolerate(config: &Config, warnings: &mut Vec<String>) {
-    const KNOWN: [&str; 1] = ["run.oci.keep_original_groups"];
-    for key in config.annotations.keys() {
-        if key.starts_with("run.oci.") && !KNOWN.contains(&key.as_str()) {
-            warnings.push(format!("annotations[{key:?}]: not known: left alone"));
-        }
-    }
     for (n, mount) in config.mounts.iter().enumerate() {
         let destination = mount.destination.as_deref().unwrap_or_default();
         if !destination.starts_with('/') {
@@ -138,10 +132,6 @@ fn tolerate(config: &Config, warnings: &mut Vec<String>) {
             ));
         }
     }
-}
-
-fn annotations(bundle: &Bundle) -> BTreeMap<String, String> {
-    (*bundle.config.annotations).clone()
 }
 
 /// `_ses.ID`, the name that runc and crun give the container's session keyring.

@@ -26,6 +26,9 @@ pub struct ExecOptions {
     pub capabilities: Vec<String>,
     pub terminal: bool,
     pub no_new_privileges: bool,
+    /// Instead of config.json's.
+    pub apparmor_profile: Option<String>,
+    pub selinux_label: Option<String>,
     /// `_ses.ID` for a container that has such a session keyring.
     pub keyring: Option<std::ffi::CString>,
 }
@@ -91,6 +94,9 @@ fn given_process(bundle: &Bundle, options: &ExecOptions) -> Result<config::Proce
     if options.no_new_privileges {
         process.no_new_privileges = Some(true);
     }
+    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    process.apparmor_profile = given(&options.apparmor_profile).or(process.apparmor_profile);
+    process.selinux_label = given(&options.selinux_label).or(process.selinux_label);
     Ok(process)
 }
 
@@ -230,6 +236,31 @@ mod tests {
         assert_ne!(process.capabilities.permitted, 0);
         assert!(!process.no_new_privileges);
         assert!(process.env.is_empty() && process.home_missing);
+    }
+
+    #[test]
+    fn a_label_of_the_command_line_takes_the_place_of_the_containers() {
+        let mut config: serde_json::Value = serde_json::from_str(&example(false)).unwrap();
+        config["process"]["apparmorProfile"] = "of-config".into();
+        config["process"]["selinuxLabel"] = "u:r:t:s0".into();
+        let source = config.to_string().into_bytes();
+        let bundle = Bundle::from_config(source, "/bundle".into()).unwrap();
+        let host = golden::root();
+        let labels = |options: &ExecOptions| {
+            let planned = for_exec(&bundle, options, &host, &host.user_namespace);
+            let (process, _) = planned.unwrap();
+            (process.apparmor_profile, process.selinux_label)
+        };
+        let own = (Some(c"of-config".to_owned()), Some(c"u:r:t:s0".to_owned()));
+        assert_eq!(labels(&options(&["id"])), own);
+        let given = |apparmor: &str, selinux: &str| ExecOptions {
+            apparmor_profile: Some(apparmor.into()),
+            selinux_label: Some(selinux.into()),
+            ..options(&["id"])
+        };
+        assert_eq!(labels(&given("", "")), own);
+        let other = (Some(c"other".to_owned()), Some(c"u:r:other:s0".to_owned()));
+        assert_eq!(labels(&given("other", "u:r:other:s0")), other);
     }
 
     #[test]

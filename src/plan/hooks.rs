@@ -3,8 +3,8 @@
 use std::ffi::CString;
 use std::time::Duration;
 
-use super::{HostPath, c_string};
-use crate::bundle::{Config, config};
+use super::{HostPath, annotations, c_string};
+use crate::bundle::{Bundle, config};
 use crate::error::Result;
 
 /// runtime-spec config.md#posix-platform-hooks, in the order in which they run.
@@ -16,6 +16,9 @@ pub struct Hooks {
     pub start_container: Vec<Hook>,
     pub poststart: Vec<Hook>,
     pub poststop: Vec<Hook>,
+    /// Files that what hooks print is added to, `run.oci.hooks.stdout` and `.stderr`.
+    pub stdout: Option<HostPath>,
+    pub stderr: Option<HostPath>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,8 +33,8 @@ pub struct Hook {
 }
 
 impl Hooks {
-    pub fn plan(config: &Config) -> Result<Hooks> {
-        let Some(given) = &config.hooks else {
+    pub fn plan(bundle: &Bundle) -> Result<Hooks> {
+        let Some(given) = &bundle.config.hooks else {
             return Ok(Hooks::default());
         };
         let [
@@ -49,6 +52,8 @@ impl Hooks {
             start_container: start_container?,
             poststart: poststart?,
             poststop: poststop?,
+            stdout: annotations::path(bundle, annotations::HOOKS_STDOUT),
+            stderr: annotations::path(bundle, annotations::HOOKS_STDERR),
         })
     }
 }

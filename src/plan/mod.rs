@@ -8,6 +8,7 @@
 //!
 //! Runs in: parent, before anything is created. Init only reads it.
 
+pub mod annotations;
 mod capabilities;
 pub mod cgroup;
 mod create;
@@ -49,6 +50,8 @@ pub struct Plan {
     pub bundle: HostPath,
     /// Copied into the state, as the specification asks.
     pub annotations: BTreeMap<String, String>,
+    /// Who gets a pidfd of init, `run.oci.pidfd_receiver`.
+    pub pidfd_receiver: Option<HostPath>,
     pub namespaces: namespaces::Namespaces,
     pub cgroup: cgroup::Cgroup,
     pub rootfs: rootfs::Rootfs,

@@ -4,7 +4,7 @@ use std::ffi::CString;
 
 use super::create::{CreateOptions, keyring_name};
 use super::namespaces::{IdMapWriter, IdRange, Namespaces, maps_inside};
-use super::{Descriptors, c_string, capabilities, personality, scheduling};
+use super::{Descriptors, annotations, c_string, capabilities, personality, scheduling};
 use crate::bundle::{Bundle, config};
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -214,12 +214,7 @@ pub(super) fn groups(
     denied: bool,
 ) -> Result<Option<Vec<u32>>> {
     let asked = &given.user.additional_gids;
-    if bundle
-        .config
-        .annotations
-        .get("run.oci.keep_original_groups")
-        .is_some_and(|v| v == "1")
-    {
+    if annotations::value(bundle, annotations::KEEP_ORIGINAL_GROUPS) == Some("1") {
         return Ok(None);
     }
     match denied {

@@ -1,16 +1,21 @@
 //! The seccomp profile as the program that the kernel gets.
 
+use super::annotations::{self, SECCOMP_BPF_DATA, SECCOMP_RECEIVER};
 use crate::bundle::Bundle;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::log;
 use crate::seccomp::{self, Arch, Filter, Profile};
 
-/// crun's annotation: the path of an agent's socket for engines that cannot say it in
-/// linux.seccomp.
-const RECEIVER: &str = "run.oci.seccomp.receiver";
-
-/// Compiles `linux.seccomp`. None where config.json has no profile.
+/// Compiles `linux.seccomp`, or takes the program that an annotation has in its place. None
+/// where config.json has neither.
 pub fn plan(bundle: &Bundle) -> Result<Option<Filter>> {
+    if let Some(data) = annotations::value(bundle, SECCOMP_BPF_DATA) {
+        return seccomp::from_base64(data)
+            .map(Some)
+            .at(&annotations::pointer(SECCOMP_BPF_DATA), || {
+                format!("annotations[{SECCOMP_BPF_DATA:?}]")
+            });
+    }
     let Some(profile) = &bundle.config.linux().seccomp else {
         return Ok(None);
     };
@@ -20,9 +25,9 @@ pub fn plan(bundle: &Bundle) -> Result<Option<Filter>> {
         )
         .with_pointer("/linux/seccomp"));
     };
-    let (filter, skipped) = match bundle.config.annotations.get(RECEIVER) {
+    let (filter, skipped) = match annotations::value(bundle, SECCOMP_RECEIVER) {
         Some(path) if profile.listener_path.is_none() => {
-            let listener_path = Some(path.clone());
+            let listener_path = Some(path.to_owned());
             let profile = Profile {
                 listener_path,
                 ..profile.clone()

@@ -43,6 +43,7 @@ pub struct Init<'a> {
     pub has_cgroup: bool,
     /// Whether sources of bind mounts are opened by the parent, which can reach more.
     pub mounts_by_parent: bool,
+    pub hook_outputs: &'a hooks::Outputs,
 }
 
 /// Becomes the payload, or tells the other side why not and ends.
@@ -240,7 +241,7 @@ impl Init<'_> {
         });
         let state = serde_json::to_vec(&Report::for_hook(&record, status))
             .map_err(|e| Error::system(format!("the state for hooks: {e}")))?;
-        hooks::run(list, &state, start)
+        hooks::run(list, &state, start, self.hook_outputs)
     }
 
     /// Keeps nothing of the parent's but what the gate needs: the directories of the host would
@@ -248,10 +249,11 @@ impl Init<'_> {
     /// lock would stay taken if the parent was killed before it could give it up.
     fn wait_at(&self, gate: &Gate) -> Result<Wire> {
         crate::log::divert(|_, _| {});
-        descriptor::close_all_but(
-            self.plan.descriptors.first_closed(),
-            &[gate.as_fd(), self.outcome.as_fd()],
-        )?;
+        let mut keep = vec![gate.as_fd(), self.outcome.as_fd()];
+        if !self.plan.hooks.start_container.is_empty() {
+            keep.extend(self.hook_outputs.fds());
+        }
+        descriptor::close_all_but(self.plan.descriptors.first_closed(), &keep)?;
         let starter = gate.wait(self.outcome)?;
         starter.carry_log();
         Ok(starter)

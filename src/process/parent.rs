@@ -57,6 +57,7 @@ pub struct Child {
     pub record: Record,
     wire: Wire,
     outcome: Outcome,
+    hook_outputs: hooks::Outputs,
     cgroup: Option<cgroup::Guard>,
 }
 
@@ -71,6 +72,7 @@ pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) 
         Release::ByParent => None,
     };
     let outcome = Outcome::new()?;
+    let hook_outputs = hooks::Outputs::open(&plan.hooks)?;
     slot.save_config(wishes.config)?;
     slot.save(&record)?;
     if plan.namespaces.is_private(Namespace::User) {
@@ -86,10 +88,12 @@ pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) 
             gate: gate.as_ref(),
             has_cgroup: cgroup.is_some(),
             mounts_by_parent,
+            hook_outputs: &hook_outputs,
         };
         let directory = cgroup.as_ref().map(cgroup::Guard::fd);
         let mut keep = vec![outcome.as_fd()];
         keep.extend(gate.as_ref().map(AsFd::as_fd));
+        keep.extend(hook_outputs.fds());
         let inheritance = Inheritance {
             first: plan.descriptors.first_closed(),
             keep: &keep,
@@ -112,6 +116,7 @@ pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) 
         record,
         wire,
         outcome,
+        hook_outputs,
         cgroup,
     };
     if let Some(cgroup) = &child.cgroup {
@@ -223,8 +228,9 @@ impl Child {
                 slot.save(&self.record)?;
                 let state = hook_state(&self.record, Status::Creating)?;
                 let start = hooks::Start::InBundle(plan.bundle.as_path());
-                hooks::run(&plan.hooks.prestart, &state, start)?;
-                hooks::run(&plan.hooks.create_runtime, &state, start)?;
+                let outputs = &self.hook_outputs;
+                hooks::run(&plan.hooks.prestart, &state, start, outputs)?;
+                hooks::run(&plan.hooks.create_runtime, &state, start, outputs)?;
             }
             Request::Console => {
                 let master = fd.ok_or_else(|| Error::system("init sent no terminal"))?;

@@ -27,6 +27,7 @@ mod calls;
 mod graph;
 mod hash;
 mod profile;
+mod raw;
 mod tables;
 
 #[cfg(test)]
@@ -39,6 +40,7 @@ use seccompiler::BpfProgram;
 
 pub use arch::Arch;
 pub use profile::{Action, Condition, Flag, Operator, Profile, Rule};
+pub use raw::from_base64;
 
 use crate::error::{Context, Error, Result};
 use arch::X32_BIT;

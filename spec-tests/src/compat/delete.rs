@@ -12,6 +12,8 @@ tests! {
     "runc-delete(8)" Compat forced_delete_ends_every_process;
     "runc-delete(8)" Compat forced_delete_works_after_the_bundle_is_gone;
     "runc-delete(8)" Compat forced_delete_ends_a_container_that_ignores_signals;
+    "crun(1)" Compat delete_by_a_pattern_removes_every_container_that_matches;
+    "crun(1)" Compat delete_by_a_pattern_reports_what_cannot_be_removed;
 }
 
 fn forced_delete_of_an_unknown_container_succeeds(case: &Case) -> Verdict {
@@ -74,4 +76,33 @@ fn forced_delete_ends_a_container_that_ignores_signals(case: &Case) -> Verdict {
         .ask_one(Ask::Block(vec![libc::SIGTERM, libc::SIGINT, libc::SIGHUP]))?
         .done()?;
     forced(case)
+}
+
+fn delete_by_a_pattern_removes_every_container_that_matches(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    let ids = ["a1", "a2", "b1"].map(|end| format!("{}-{end}", case.id));
+    for id in &ids {
+        case.create_named(&mut bundle, id)?;
+    }
+    let pattern = format!("^{}-a.$", case.id);
+    case.runtime(["delete", "--force", "--regex", &pattern])
+        .run()?
+        .succeeded()?;
+    equal("what is left", case.ids_in_state(), [ids[2].clone()])?;
+    case.runtime(["delete", "-f", "-r", &case.id])
+        .run()?
+        .succeeded()?;
+    equal("what is left", case.ids_in_state().len(), 0)
+}
+
+fn delete_by_a_pattern_reports_what_cannot_be_removed(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    let ids = ["a1", "a2"].map(|end| format!("{}-{end}", case.id));
+    let running = case.create_named(&mut bundle, &ids[0])?;
+    running.start()?;
+    let stopped = case.create_named(&mut bundle, &ids[1])?;
+    stopped.stop()?;
+    let outcome = case.runtime(["delete", "--regex", &case.id]).run()?;
+    equal("what is left", case.ids_in_state(), [ids[0].clone()])?;
+    outcome.refused()?.says(&[&ids[0]]).map(drop)
 }

@@ -29,6 +29,11 @@ tests! {
     "runc-exec(8)" Compat exec_has_the_limits_of_config;
     "runc-exec(8)" Compat exec_in_a_created_container_works;
     "runc-exec(8)" Compat exec_sees_the_containers_root;
+    "runc-exec(8)" Compat exec_can_set_no_new_privileges;
+    "runc-exec(8)" Compat exec_can_add_groups;
+    "runc-exec(8)" Compat exec_has_the_umask_of_config;
+    "runc-exec(8)" Compat exec_has_the_groups_of_config;
+    "runc-exec(8)" Compat a_label_that_nobody_enforces_is_an_error;
 }
 
 fn exec_joins_all_namespaces(case: &Case) -> Verdict {
@@ -321,4 +326,61 @@ fn exec_sees_the_containers_root(case: &Case) -> Verdict {
         .exec(&[], &[Ask::List("/only-here".into())])?
         .remove(0);
     equal("/only-here", names.names()?, ["mark"])
+}
+
+fn exec_can_set_no_new_privileges(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    bundle.process()["noNewPrivileges"] = json!(false);
+    let container = case.started(&mut bundle)?;
+    for (flags, expected) in [(&[][..], false), (&["--no-new-privs"], true)] {
+        let process = container.exec_process(flags)?;
+        equal("no_new_privs", process.no_new_privs, expected)?;
+    }
+    Ok(())
+}
+
+fn exec_can_add_groups(case: &Case) -> Verdict {
+    case.need_root()?;
+    let mut bundle = case.bundle()?;
+    let container = case.started(&mut bundle)?;
+    let process = container.exec_process(&["-g", "70", "-g", "71"])?;
+    equal("the groups", process.groups, [70, 71])
+}
+
+fn exec_has_the_umask_of_config(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    bundle.process()["user"]["umask"] = json!(0o027);
+    let container = case.started(&mut bundle)?;
+    equal("the umask", container.exec_process(&[])?.umask, 0o027)
+}
+
+fn exec_has_the_groups_of_config(case: &Case) -> Verdict {
+    case.need_root()?;
+    let mut bundle = case.bundle()?;
+    bundle.process()["user"]["additionalGids"] = json!([70, 71]);
+    let container = case.started(&mut bundle)?;
+    equal("the groups", container.exec_process(&[])?.groups, [70, 71])
+}
+
+fn a_label_that_nobody_enforces_is_an_error(case: &Case) -> Verdict {
+    let apparmor = std::fs::read_to_string("/sys/module/apparmor/parameters/enabled");
+    let enforced = [
+        (
+            "--apparmor",
+            apparmor.is_ok_and(|text| text.starts_with('Y')),
+        ),
+        (
+            "--process-label",
+            std::path::Path::new("/sys/fs/selinux/enforce").exists(),
+        ),
+    ];
+    let mut bundle = case.bundle()?;
+    let container = case.started(&mut bundle)?;
+    for (option, _) in enforced.iter().filter(|(_, enforced)| !enforced) {
+        case.runtime(["exec", option, "no-such-label", &container.id])
+            .args(["/bin/probe", "exit", "0"])
+            .run()?
+            .refused()?;
+    }
+    Ok(())
 }

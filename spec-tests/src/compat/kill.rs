@@ -12,6 +12,8 @@ tests! {
     "runc-kill(8)" Compat an_unknown_signal_is_an_error_and_sends_nothing;
     "runc-kill(8)" Compat kill_all_is_accepted;
     "runc-kill(8)" Compat kill_all_of_a_stopped_container_is_no_error;
+    "crun(1)" Compat kill_by_a_pattern_reaches_every_container_that_matches;
+    "crun(1)" Compat a_broken_pattern_is_an_error;
 }
 
 fn signals_are_known_by_name_and_number(case: &Case) -> Verdict {
@@ -89,5 +91,42 @@ fn kill_all_of_a_stopped_container_is_no_error(case: &Case) -> Verdict {
     case.runtime(["kill", "--all", &container.id, "KILL"])
         .run()?
         .succeeded()
+        .map(drop)
+}
+
+fn kill_by_a_pattern_reaches_every_container_that_matches(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    let ids = ["a1", "a2", "b1"].map(|end| format!("{}-{end}", case.id));
+    let mut containers = Vec::new();
+    for id in &ids {
+        let mut container = case.create_named(&mut bundle, id)?;
+        container.start()?;
+        container.ask_one(Ask::Process)?;
+        containers.push(container);
+    }
+    let pattern = format!("^{}-a[[:digit:]]$", case.id);
+    case.runtime(["kill", "--regex", &pattern, "KILL"])
+        .run()?
+        .succeeded()?;
+    containers[0].wait_stopped()?;
+    containers[1].wait_stopped()?;
+    equal("status", containers[2].status()?, "running")?;
+    // A part of the name is enough.
+    let part = format!("{}-b", &case.id[1..]);
+    case.runtime(["kill", "-r", &part, "KILL"])
+        .run()?
+        .succeeded()?;
+    containers[2].wait_stopped()?;
+    // Nothing matches.
+    case.runtime(["kill", "-r", "^no-such-container$", "KILL"])
+        .run()?
+        .succeeded()
+        .map(drop)
+}
+
+fn a_broken_pattern_is_an_error(case: &Case) -> Verdict {
+    case.runtime(["kill", "--regex", "a(b", "KILL"])
+        .run()?
+        .refused()
         .map(drop)
 }

@@ -1,5 +1,6 @@
 //! What engines rely on and the specification leaves open: the command line of runc and crun.
 
+mod annotations;
 mod crash;
 mod delete;
 mod descriptors;
@@ -11,6 +12,7 @@ mod kill;
 mod nested;
 mod options;
 mod pause;
+mod pidfd;
 mod run;
 mod show;
 mod spec;
@@ -34,4 +36,6 @@ pub const TESTS: &[&[Test]] = &[
     crash::TESTS,
     nested::TESTS,
     features::TESTS,
+    pidfd::TESTS,
+    annotations::TESTS,
 ];

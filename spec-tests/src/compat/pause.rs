@@ -11,6 +11,7 @@ tests! {
     "runc-pause(8)" Compat a_paused_container_can_be_deleted_by_force;
     "runc-resume(8)" Compat resume_of_a_running_container_is_an_error;
     "runc-exec(8)" Compat exec_in_a_paused_container_is_an_error;
+    "runc-exec(8)" Compat exec_that_ignores_the_pause_waits_for_resume;
 }
 
 fn a_paused_container_does_not_run(case: &Case) -> Verdict {
@@ -65,4 +66,19 @@ fn exec_in_a_paused_container_is_an_error(case: &Case) -> Verdict {
         .run()?;
     container.verb("resume").run()?.succeeded()?;
     outcome.refused().map(drop)
+}
+
+fn exec_that_ignores_the_pause_waits_for_resume(case: &Case) -> Verdict {
+    case.need_cgroup2()?;
+    let mut bundle = case.bundle()?;
+    let container = case.started(&mut bundle)?;
+    container.verb("pause").run()?.succeeded()?;
+    let args = ["/bin/probe", "exit", "6"];
+    let exec = case
+        .runtime(["exec", "--ignore-paused", &case.id])
+        .args(args)
+        .start()?;
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    container.verb("resume").run()?.succeeded()?;
+    exec.wait()?.ended_with(6).map(drop)
 }
