@@ -68,6 +68,11 @@ impl BundleOptions {
             descriptors: passed::descriptors(self.preserve_fds)?,
             cgroup_manager: global.cgroup_manager().into(),
             rootless: global.rootless().into(),
+            notify_directory: match passed::notify_socket() {
+                Some(_) => Some(global.root()?.path().join(&self.id).join(state::NOTIFY)),
+                None => None,
+            }
+            .map(HostPath::new),
         };
         let host = Host::probe(plan::wanted(&bundle, &options))?;
         let plan = Plan::for_create(&bundle, &options, &host)?;

@@ -2,6 +2,7 @@
 //!
 //! Runs in: parent.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
 
@@ -52,6 +53,11 @@ fn listen_fds() -> u32 {
     }
 }
 
+/// The address of the caller's service manager, sd_notify(3).
+pub fn notify_socket() -> Option<OsString> {
+    std::env::var_os("NOTIFY_SOCKET").filter(|address| !address.is_empty())
+}
+
 /// Writes the pid of a process to `path`, in place at once (conmon and containerd read it as
 /// soon as it is there).
 pub fn write_pid_file(path: &Path, pid: nix::unistd::Pid) -> Result<()> {
@@ -59,7 +65,7 @@ pub fn write_pid_file(path: &Path, pid: nix::unistd::Pid) -> Result<()> {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
     };
-    let mut name = std::ffi::OsString::from(".");
+    let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
     name.push(format!(".{}", std::process::id()));
     let temporary = directory.join(name);

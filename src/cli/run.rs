@@ -2,9 +2,12 @@
 //!
 //! Runs in: parent.
 
+use std::os::fd::AsFd;
+
 use clap::Args;
 
 use super::bundle_options::BundleOptions;
+use super::passed;
 use super::pidfd_socket::PidfdSocket;
 use super::{Global, Verb, delete, late_hooks};
 use crate::bundle::Bundle;
@@ -12,6 +15,7 @@ use crate::error::{Context, Result};
 use crate::plan::Plan;
 use crate::process::foreground::{self, Signals};
 use crate::process::parent::{self, Child, Release, Wishes};
+use crate::process::readiness::{Main, Relay};
 use crate::state::Slot;
 
 #[derive(Args, Debug)]
@@ -56,16 +60,20 @@ impl Run {
         let signals = Signals::block()?;
         let root = global.root()?;
         let slot = root.reserve(&plan.id)?;
-        let child = self
+        let (child, relay) = self
             .start(&bundle, &plan, slot, &signals, &pidfd_sockets)
             .inspect_err(|_| {
                 late_hooks::run_poststop(&plan.hooks, &parent::new_record(&plan));
             })?;
         if self.detach {
+            let waited = match relay {
+                Some(relay) => relay.wait_until_ready(child.process.as_fd(), &signals),
+                None => Ok(()),
+            };
             child.keep();
-            return Ok(0);
+            return waited.map(|()| 0);
         }
-        let status = child.attend(&signals);
+        let status = child.attend(&signals, relay);
         if !self.keep {
             delete::remove_own(&root, &plan.id, &plan.hooks)?;
         }
@@ -80,7 +88,7 @@ impl Run {
         slot: Slot,
         signals: &Signals,
         pidfd_sockets: &[PidfdSocket],
-    ) -> Result<Child> {
+    ) -> Result<(Child, Option<Relay>)> {
         let options = &self.options;
         let wishes = Wishes {
             release: Release::ByParent,
@@ -89,9 +97,24 @@ impl Run {
         };
         let mut child = parent::create(plan, &slot, &wishes, signals)?;
         options.announce(&child.process, pidfd_sockets)?;
+        let relay = self.relay(&slot, &child)?;
         child.release()?;
         late_hooks::run_poststart(&plan.hooks, &child.record)?;
         slot.keep();
-        Ok(child)
+        Ok((child, relay))
+    }
+
+    /// The way from the payload to the caller's service manager, where both are there.
+    fn relay(&self, slot: &Slot, child: &Child) -> Result<Option<Relay>> {
+        let (Some(manager), Some(directory)) = (passed::notify_socket(), slot.notify_directory()?)
+        else {
+            return Ok(None);
+        };
+        let init = child.process.pid();
+        let main = match self.detach {
+            true => Main::Payload { init, named: None },
+            false => Main::ThisProcess,
+        };
+        Relay::listen(directory.as_fd(), &manager, main)
     }
 }

@@ -2,14 +2,17 @@
 //!
 //! Runs in: parent.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::{Global, Verb, late_hooks, processes};
+use super::{Global, Verb, late_hooks, passed, processes};
 use crate::error::{Context, Error, Kind, Result};
+use crate::process::foreground::Signals;
 use crate::process::parent;
-use crate::state::Status;
+use crate::process::readiness::{Main, Relay};
+use crate::state::{Container, Status};
 
 /// How long to wait for another `rt` that is at work on the same container.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -37,6 +40,7 @@ impl Start {
         let mut container = global.root()?.open(&self.id)?;
         container.lock(PATIENCE)?;
         refuse_unless_created(container.status()?)?;
+        let relay = relay(&container)?;
         let opened = parent::open_gate(container.dir());
         // Failed or not, the gate has been gone through once: what is left is a container
         // that runs or one that has stopped.
@@ -44,8 +48,29 @@ impl Start {
         opened?;
         let hooks = late_hooks::read(&container, "poststart");
         late_hooks::run_poststart(&hooks, &container.record)
-            .or_else(|error| processes::end_init(&container).and(Err(error)))
+            .or_else(|error| processes::end_init(&container).and(Err(error)))?;
+        // What follows may take as long as the payload likes: others may stop it meanwhile.
+        container.unlock();
+        match (relay, container.pidfd()?) {
+            (Some(relay), Some(init)) => relay.wait_until_ready(init.as_fd(), &Signals::block()?),
+            _ => Ok(()),
+        }
     }
+}
+
+/// The way from the payload to the caller's service manager, where both are there.
+fn relay(container: &Container) -> Result<Option<Relay>> {
+    let (Some(manager), Some(init)) = (passed::notify_socket(), container.record.init) else {
+        return Ok(None);
+    };
+    let Some(directory) = container.notify_directory()? else {
+        return Ok(None);
+    };
+    let main = Main::Payload {
+        init: init.pid(),
+        named: None,
+    };
+    Relay::listen(directory.as_fd(), &manager, main)
 }
 
 /// The words are runc's, which containerd's tests and people match.

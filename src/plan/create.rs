@@ -9,7 +9,7 @@ use super::hooks::Hooks;
 use super::namespaces::{Kind, Namespaces};
 use super::process::Process;
 use super::rootfs::Rootfs;
-use super::{Descriptors, HostPath, Plan, annotations, c_string, mounts, sysctl};
+use super::{Descriptors, HostPath, Plan, annotations, c_string, mounts, notify, sysctl};
 use crate::bundle::linux::IdMapping;
 use crate::bundle::{Bundle, Config};
 use crate::error::{Error, Result};
@@ -25,6 +25,8 @@ pub struct CreateOptions {
     pub descriptors: Descriptors,
     pub cgroup_manager: CgroupManager,
     pub rootless: Rootless,
+    /// Where the socket for sd_notify(3) will be, where a service manager called.
+    pub notify_directory: Option<HostPath>,
 }
 
 /// `--rootless`: whether a cgroup that cannot be made is no error.
@@ -81,8 +83,21 @@ impl Plan {
             .process
             .as_ref()
             .ok_or_else(|| Error::invalid("process: is missing").with_pointer("/process"))?;
-        let process =
+        let mut process =
             Process::for_init(process, bundle, options, &namespaces, host, &mut warnings)?;
+        let mut rootfs = Rootfs::plan(
+            bundle,
+            options,
+            &namespaces,
+            host,
+            process.terminal.is_some(),
+        )?;
+        let notify = notify::plan(
+            options.notify_directory.as_ref(),
+            &mut rootfs,
+            &mut process.env,
+            &mut warnings,
+        );
         let name = |value: &Option<String>, pointer| match value.as_deref() {
             None | Some("") => Ok(None),
             Some(name) => c_string(name, pointer).map(Some),
@@ -93,18 +108,13 @@ impl Plan {
             annotations: (*bundle.config.annotations).clone(),
             pidfd_receiver: annotations::path(bundle, annotations::PIDFD_RECEIVER),
             cgroup: Cgroup::plan(bundle, options, host, &mut warnings)?,
-            rootfs: Rootfs::plan(
-                bundle,
-                options,
-                &namespaces,
-                host,
-                process.terminal.is_some(),
-            )?,
+            rootfs,
             hooks: Hooks::plan(bundle)?,
             sysctls: sysctl::plan(config, host)?,
             hostname: name(&config.hostname, "/hostname")?,
             domainname: name(&config.domainname, "/domainname")?,
             descriptors: options.descriptors,
+            notify,
             rootless: is_rootless(options, host),
             namespaces,
             process,

@@ -23,6 +23,7 @@ mod limits;
 mod mount_ids;
 mod mounts;
 pub mod namespaces;
+mod notify;
 pub mod path;
 mod personality;
 pub mod process;
@@ -64,6 +65,8 @@ pub struct Plan {
     pub domainname: Option<CString>,
     /// intelRdt, netDevices and memoryPolicy join here with their issues.
     pub descriptors: Descriptors,
+    /// Whether what the payload says by sd_notify(3) goes on to the caller's service manager.
+    pub notify: bool,
     /// Whether the caller lacks rights over the host: then what it may not do (a negative oom
     /// score, a device program) is left out where runc leaves it out.
     pub rootless: bool,

@@ -372,7 +372,7 @@ impl Entered {
 
     /// Stays until the process has ended; returns its status.
     pub fn attend(self, signals: &Signals) -> Result<u8> {
-        foreground::attend(self.process, signals, self.terminal)
+        foreground::attend(self.process, signals, self.terminal, None)
     }
 
     /// Leaves the process alone from now on.

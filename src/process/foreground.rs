@@ -20,6 +20,8 @@ use crate::sys::check;
 use crate::sys::process::{self as kernel, OwnedProcess};
 use crate::terminal::Foreground as Terminal;
 
+use super::readiness::Relay;
+
 /// The signals of this process, blocked and to be read.
 pub struct Signals {
     source: SignalFd,
@@ -39,13 +41,19 @@ impl Signals {
     /// Waits until `fd` can be read. A signal that asks this process to end is an error, so
     /// that what was made is undone on the way out.
     pub fn wait_for(&self, fd: BorrowedFd<'_>) -> Result<()> {
+        self.wait_for_either(fd, None)
+    }
+
+    /// The same with a second descriptor.
+    pub fn wait_for_either(&self, fd: BorrowedFd<'_>, other: Option<BorrowedFd<'_>>) -> Result<()> {
         loop {
-            let mut fds = [
-                PollFd::new(fd, PollFlags::POLLIN),
+            let mut fds = vec![
                 PollFd::new(self.source.as_fd(), PollFlags::POLLIN),
+                PollFd::new(fd, PollFlags::POLLIN),
             ];
+            fds.extend(other.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
             poll_forever(&mut fds)?;
-            if fds[1].revents().is_some_and(|r| !r.is_empty())
+            if fds[0].revents().is_some_and(|r| !r.is_empty())
                 && let Some(signal) = self.next()?
                 && matches!(
                     signal,
@@ -57,7 +65,10 @@ impl Signals {
                     kernel::signal_name(signal)
                 )));
             }
-            if fds[0].revents().is_some_and(|r| !r.is_empty()) {
+            if fds[1..]
+                .iter()
+                .any(|fd| fd.revents().is_some_and(|r| !r.is_empty()))
+            {
                 return Ok(());
             }
         }
@@ -79,16 +90,25 @@ pub fn attend(
     child: OwnedProcess,
     signals: &Signals,
     mut terminal: Option<Terminal>,
+    mut relay: Option<Relay>,
 ) -> Result<u8> {
     loop {
         let ready = {
             let mut fds = vec![PollFd::new(signals.source.as_fd(), PollFlags::POLLIN)];
+            fds.extend(
+                relay
+                    .as_ref()
+                    .map(|r| PollFd::new(r.as_fd(), PollFlags::POLLIN)),
+            );
             if let Some(terminal) = &terminal {
                 fds.extend(terminal.fds());
             }
             poll_forever(&mut fds)?;
             fds[0].revents().is_some_and(|r| !r.is_empty())
         };
+        if let Some(relay) = &mut relay {
+            relay.pass_on();
+        }
         if let Some(terminal) = &mut terminal {
             terminal.on_ready()?;
         }

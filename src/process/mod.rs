@@ -47,6 +47,7 @@ pub mod notify;
 pub mod parent;
 pub mod payload;
 pub mod procfs;
+pub mod readiness;
 pub mod shield;
 pub mod spawn;
 pub mod wire;

@@ -27,6 +27,7 @@ use super::foreground::{self, Signals};
 use super::gate::{Conclusion, Gate, Outcome};
 use super::init::{self, Init};
 use super::mounts::Mounts;
+use super::readiness::Relay;
 use super::spawn::{self, Inheritance, Spawned};
 use super::wire::{Frame, Order, Request, Wire};
 use super::{idmap, notify, payload};
@@ -74,6 +75,9 @@ pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) 
     let outcome = Outcome::new()?;
     let hook_outputs = hooks::Outputs::open(&plan.hooks)?;
     slot.save_config(wishes.config)?;
+    if plan.notify {
+        slot.make_notify_directory()?;
+    }
     slot.save(&record)?;
     if plan.namespaces.is_private(Namespace::User) {
         security::limits::raise_hard_limits(&plan.process.rlimits);
@@ -269,13 +273,14 @@ impl Child {
         self.process.release();
     }
 
-    /// `rt run`: stays until the payload has ended; returns its status.
-    pub fn attend(mut self, signals: &Signals) -> Result<u8> {
+    /// `rt run`: stays until the payload has ended, and passes on what it says by
+    /// sd_notify(3); returns its status.
+    pub fn attend(mut self, signals: &Signals, relay: Option<Relay>) -> Result<u8> {
         // What is left in the cgroup is ended by whoever removes the container.
         if let Some(cgroup) = self.cgroup.take() {
             cgroup.keep();
         }
-        foreground::attend(self.process, signals, self.terminal)
+        foreground::attend(self.process, signals, self.terminal, relay)
     }
 
     /// `rt run`: lets the payload go and waits until it is at execve.

@@ -145,10 +145,10 @@ impl<'a> Request<'a> {
         if let Some(tree) = self.mapped_by_parent(context)? {
             return Ok(tree);
         }
-        match (
-            Tree::copy(Place::Host(path.as_path()), flags),
-            self.entry.index,
-        ) {
+        // Where it stands in the plan: a mount of rt's own has no place in config.json.
+        let mut mounts = self.plan.mounts.iter();
+        let index = mounts.position(|mount| std::ptr::eq(mount, self.entry));
+        match (Tree::copy(Place::Host(path.as_path()), flags), index) {
             (Err(e), Some(index))
                 if context.parent_reaches_more && (e.is(Errno::EACCES) || e.is(Errno::EPERM)) =>
             {

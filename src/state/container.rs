@@ -74,6 +74,17 @@ impl Container {
         Ok(())
     }
 
+    /// Lets others change the container again.
+    pub fn unlock(&mut self) {
+        self.lock = None;
+    }
+
+    /// The directory of the socket for sd_notify(3), which the container sees. None where it
+    /// was made without one.
+    pub fn notify_directory(&self) -> Result<Option<OwnedFd>> {
+        self.directory.open_notify()
+    }
+
     /// What the container is doing now. Reads the record anew where it has just changed.
     pub fn status(&mut self) -> Result<Status> {
         let mut is_alive = self.is_alive()?;

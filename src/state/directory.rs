@@ -15,7 +15,7 @@ use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag};
 use nix::sys::stat::Mode;
 use nix::unistd::UnlinkatFlags;
 
-use super::GATE;
+use super::{GATE, NOTIFY};
 use crate::error::{Error, Kind, Result};
 
 pub(super) const STATE: &str = "state.json";
@@ -25,6 +25,8 @@ pub(super) const CONFIG: &str = "config.json";
 const NEW: &str = ".new";
 /// `state.json` goes last, so that a removal that is killed half-way can be repeated.
 const KNOWN: [&str; 4] = [NEW, GATE, CONFIG, STATE];
+/// The socket in [`NOTIFY`].
+const NOTIFY_SOCKET: &str = "notify.sock";
 
 /// Shows that this process alone changes the container. Ends on drop.
 pub(super) struct Lock(Option<Flock<OwnedFd>>);
@@ -173,6 +175,7 @@ impl Directory {
                 self.path
             )));
         }
+        self.remove_notify()?;
         for name in KNOWN {
             match nix::unistd::unlinkat(&self.fd, name, UnlinkatFlags::NoRemoveDir) {
                 Ok(()) | Err(Errno::ENOENT) => {}
@@ -185,6 +188,44 @@ impl Directory {
         }
     }
 
+    fn remove_notify(&self) -> Result<()> {
+        let Some(notify) = self.open_notify()? else {
+            return Ok(());
+        };
+        let gone = |result| match result {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(failed("unlinkat", &self.path, NOTIFY, errno)),
+        };
+        gone(nix::unistd::unlinkat(
+            &notify,
+            NOTIFY_SOCKET,
+            UnlinkatFlags::NoRemoveDir,
+        ))?;
+        gone(nix::unistd::unlinkat(
+            &self.fd,
+            NOTIFY,
+            UnlinkatFlags::RemoveDir,
+        ))
+    }
+
+    /// The directory of the socket for sd_notify(3). None where the container has none.
+    pub fn open_notify(&self) -> Result<Option<OwnedFd>> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        match nix::fcntl::openat(&self.fd, NOTIFY, flags, Mode::empty()) {
+            Ok(fd) => Ok(Some(fd)),
+            Err(Errno::ENOENT) => Ok(None),
+            Err(errno) => Err(failed("openat", &self.path, NOTIFY, errno)),
+        }
+    }
+
+    /// Makes that directory, for every user of the container to look into.
+    pub fn make_notify(&self) -> Result<()> {
+        let umask = nix::sys::stat::umask(Mode::from_bits_truncate(0o022));
+        let made = nix::sys::stat::mkdirat(&self.fd, NOTIFY, Mode::from_bits_truncate(0o755));
+        nix::sys::stat::umask(umask);
+        made.map_err(|errno| failed("mkdirat", &self.path, NOTIFY, errno))
+    }
+
     fn stranger(&self) -> Result<Option<String>> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let mut entries = Dir::openat(&self.fd, ".", flags, Mode::empty())
@@ -192,7 +233,9 @@ impl Directory {
         for entry in entries.iter() {
             let entry = entry.map_err(|errno| failed("getdents", &self.path, "", errno))?;
             let name = entry.file_name().to_string_lossy();
-            if name != "." && name != ".." && !KNOWN.contains(&name.as_ref()) {
+            let is_known =
+                [".", "..", NOTIFY].contains(&name.as_ref()) || KNOWN.contains(&name.as_ref());
+            if !is_known {
                 return Ok(Some(name.into_owned()));
             }
         }

@@ -1,8 +1,8 @@
 //! State: what is on disk about each container.
 //!
 //! Owns the state directory: `ROOT/ID/` with `state.json` (the [`Record`]), a copy of
-//! `config.json`, and `gate`, the socket that init waits at until `start`. The parent alone
-//! writes, under a lock, and each change replaces the file as a whole; so `delete --force`
+//! `config.json`, `gate`, the socket that init waits at until `start`, and where a service manager
+//! called, `notify/notify.sock`. The parent alone writes, under a lock, and each change replaces the file as a whole; so `delete --force`
 //! finds everything after a kill -9 at any moment.
 //!
 //! A status is never stored. It is read from what is there: the process with its start
@@ -35,6 +35,9 @@ use crate::error::{Error, Result};
 /// The socket in a container's directory that `start` connects to. Who opens the gate
 /// removes it: a container without one has been started.
 pub const GATE: &str = "gate";
+
+/// The directory in a container's directory that holds its socket for sd_notify(3).
+pub const NOTIFY: &str = "notify";
 
 /// Refuses what cannot be a container's id: other than letters, digits, `_`, `+`, `,`, `-`
 /// and `.`, the names `.` and `..`, and what is longer than a file name may be.

@@ -263,6 +263,16 @@ impl Slot {
         self.directory.create(directory::CONFIG, bytes)
     }
 
+    /// Makes the directory of the socket for sd_notify(3), which is mounted into the container.
+    pub fn make_notify_directory(&self) -> Result<()> {
+        self.directory.make_notify()
+    }
+
+    /// The same, to be listened in. None where it was not made.
+    pub fn notify_directory(&self) -> Result<Option<OwnedFd>> {
+        self.directory.open_notify()
+    }
+
     /// The container's directory, for the gate's address.
     pub fn dir(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()

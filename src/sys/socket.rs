@@ -1,15 +1,19 @@
 //! Unix sockets whose messages keep their borders and carry descriptors.
 
+use std::ffi::OsStr;
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::socket::{
     AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
-    UnixAddr,
+    UnixAddr, sockopt,
 };
+use nix::sys::time::TimeVal;
 
 use crate::error::{Error, Result};
 use crate::sys::check;
@@ -138,6 +142,59 @@ pub fn connect_stream(path: &Path) -> Result<OwnedFd> {
     connected
         .map(OwnedFd::from)
         .map_err(|e| Error::io("connect", path, &e))
+}
+
+/// A datagram socket at `directory`/`name` that every user may send to. What is there by that
+/// name is replaced. Reading it never waits.
+pub fn bind_datagram(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
+    match nix::unistd::unlinkat(directory, name, nix::unistd::UnlinkatFlags::NoRemoveDir) {
+        Ok(()) | Err(Errno::ENOENT) => {}
+        Err(errno) => return Err(Error::syscall("unlinkat", name, errno as i32)),
+    }
+    let socket = new_datagram_socket(SockFlag::SOCK_NONBLOCK)?;
+    let path = through_proc(directory, name);
+    let address = check(UnixAddr::new(path.as_str()), "bind", &path)?;
+    let before = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o111));
+    let bound = nix::sys::socket::bind(socket.as_raw_fd(), &address);
+    nix::sys::stat::umask(before);
+    check(bound, "bind", format_args!("{path:?}"))?;
+    Ok(socket)
+}
+
+/// A socket whose datagrams go to `address`: a path, or with `@` in front an abstract name.
+/// A receiver that does not read is waited for at most for `patience`.
+pub fn connect_datagram(address: &OsStr, patience: Duration) -> Result<OwnedFd> {
+    let given = match address.as_bytes() {
+        [b'@', name @ ..] => UnixAddr::new_abstract(name),
+        path => UnixAddr::new(path),
+    };
+    let target = check(given, "connect", format_args!("{address:?}"))?;
+    let socket = new_datagram_socket(SockFlag::empty())?;
+    let limit = TimeVal::new(patience.as_secs() as i64, 0);
+    check(
+        nix::sys::socket::setsockopt(&socket, sockopt::SendTimeout, &limit),
+        "setsockopt",
+        "SO_SNDTIMEO",
+    )?;
+    check(
+        nix::sys::socket::connect(socket.as_raw_fd(), &target),
+        "connect",
+        format_args!("{address:?}"),
+    )?;
+    Ok(socket)
+}
+
+fn new_datagram_socket(flags: SockFlag) -> Result<OwnedFd> {
+    check(
+        nix::sys::socket::socket(
+            AddressFamily::Unix,
+            SockType::Datagram,
+            SockFlag::SOCK_CLOEXEC | flags,
+            None,
+        ),
+        "socket",
+        "AF_UNIX, SOCK_DGRAM",
+    )
 }
 
 /// Waits for a connection.

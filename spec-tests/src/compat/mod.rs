@@ -10,6 +10,7 @@ mod exec;
 mod features;
 mod kill;
 mod nested;
+mod notify;
 mod options;
 mod pause;
 mod pidfd;
@@ -35,6 +36,7 @@ pub const TESTS: &[&[Test]] = &[
     spec::TESTS,
     crash::TESTS,
     nested::TESTS,
+    notify::TESTS,
     features::TESTS,
     pidfd::TESTS,
     annotations::TESTS,

@@ -132,7 +132,7 @@ impl Case {
     }
 
     /// Waits for orphans that have ended, as every engine does: a zombie keeps its pid namespace alive.
-    pub(super) fn reap_orphans(&self) {
+    pub fn reap_orphans(&self) {
         let children = fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
         for pid in children
             .split_whitespace()

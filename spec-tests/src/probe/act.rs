@@ -5,6 +5,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::time::Duration;
@@ -102,6 +103,10 @@ fn act_as_process(ask: &Ask) -> io::Result<Answer> {
         }
         Ask::Kill { pid, signal } => {
             nix::sys::signal::kill(Pid::from_raw(*pid), Signal::try_from(*signal)?)?
+        }
+        Ask::Notify(text) => {
+            let path = std::env::var_os("NOTIFY_SOCKET").unwrap_or_default();
+            UnixDatagram::unbound()?.send_to(text.as_bytes(), path)?;
         }
         Ask::Socket(family) => sys::socket(*family)?,
         Ask::SleepMs(ms) => std::thread::sleep(Duration::from_millis(*ms)),

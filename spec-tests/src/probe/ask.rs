@@ -79,6 +79,8 @@ pub enum Ask {
         number: i64,
         args: [u64; 6],
     },
+    /// Sends a datagram to the socket that $NOTIFY_SOCKET names.
+    Notify(String),
     /// Whether a TCP listener on 127.0.0.1 can be connected to.
     Loopback,
     /// Nanoseconds of the clock with this number.

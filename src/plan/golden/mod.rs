@@ -68,14 +68,19 @@ pub fn podman() -> Host {
     }
 }
 
-fn plan_text(config: String, host: &Host) -> String {
+/// The plan of a container by the name of `web`.
+pub fn plan(config: String, options: CreateOptions, host: &Host) -> Plan {
     let mut bundle = Bundle::from_config(config.into_bytes(), PathBuf::from("/bundle")).unwrap();
     bundle.root = bundle.dir.join("rootfs");
     let options = CreateOptions {
         id: "web".into(),
-        ..CreateOptions::default()
+        ..options
     };
-    let plan = Plan::for_create(&bundle, &options, host).unwrap();
+    Plan::for_create(&bundle, &options, host).unwrap()
+}
+
+fn plan_text(config: String, host: &Host) -> String {
+    let plan = plan(config, CreateOptions::default(), host);
     compact(&format!("{plan:#?}"))
 }
 
