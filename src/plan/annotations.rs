@@ -14,6 +14,7 @@ use crate::log;
 pub const HOOKS_STDERR: &str = "run.oci.hooks.stderr";
 pub const HOOKS_STDOUT: &str = "run.oci.hooks.stdout";
 pub const KEEP_ORIGINAL_GROUPS: &str = "run.oci.keep_original_groups";
+pub const MOUNT_CONTEXT_TYPE: &str = "run.oci.mount_context_type";
 pub const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
 pub const SECCOMP_BPF_DATA: &str = "run.oci.seccomp_bpf_data";
 pub const SECCOMP_RECEIVER: &str = "run.oci.seccomp.receiver";
@@ -22,10 +23,11 @@ pub const SECCOMP_RECEIVER: &str = "run.oci.seccomp.receiver";
 const HANDLER: &str = "run.oci.handler";
 
 /// Those that change what rt does.
-const HONOURED: [&str; 6] = [
+const HONOURED: [&str; 7] = [
     HOOKS_STDERR,
     HOOKS_STDOUT,
     KEEP_ORIGINAL_GROUPS,
+    MOUNT_CONTEXT_TYPE,
     PIDFD_RECEIVER,
     SECCOMP_BPF_DATA,
     SECCOMP_RECEIVER,

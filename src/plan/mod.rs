@@ -21,6 +21,7 @@ pub mod hooks;
 mod id_maps;
 mod limits;
 mod mount_ids;
+pub mod mount_label;
 mod mounts;
 pub mod namespaces;
 mod notify;
@@ -113,16 +114,12 @@ fn c_string(text: &str, pointer: &str) -> Result<CString> {
 /// that was asked for.
 fn refuse_what_is_not_there_yet(config: &Config) -> Result<()> {
     let linux = config.linux();
-    let label = |given: &Option<String>| given.as_deref().is_some_and(|label| !label.is_empty());
     let mut asked = Vec::new();
     if !linux.net_devices.is_empty() {
         asked.push("netDevices");
     }
     if linux.intel_rdt.is_some() {
         asked.push("intelRdt");
-    }
-    if label(&linux.mount_label) {
-        asked.push("mountLabel");
     }
     let Some(first) = asked.first() else {
         return Ok(());

@@ -5,8 +5,8 @@
 use std::ffi::CString;
 
 use super::namespaces::{IdRange, Namespaces, maps_inside};
-use super::rootfs::{FileSystem, Mount, Source};
-use super::{ContainerPath, HostPath, c_string, mount_ids};
+use super::rootfs::{FileSystem, Mount, MountLabel, Source};
+use super::{ContainerPath, HostPath, c_string, mount_ids, mount_label};
 use crate::bundle::checks::place_in_words;
 use crate::bundle::mount_options::{Meaning, meaning};
 use crate::bundle::{Bundle, Config, config};
@@ -19,7 +19,12 @@ const WITHOUT_READONLY_SUPERBLOCK: &[&str] = &[
     "tmpfs", "proc", "sysfs", "cgroup", "cgroup2", "mqueue", "devpts",
 ];
 
-pub fn plan(bundle: &Bundle, namespaces: &Namespaces, host: &Host) -> Result<Vec<Mount>> {
+pub fn plan(
+    bundle: &Bundle,
+    namespaces: &Namespaces,
+    host: &Host,
+    label: Option<&MountLabel>,
+) -> Result<Vec<Mount>> {
     let mounts = bundle.config.mounts.iter().enumerate();
     mounts
         .map(|(index, mount)| {
@@ -27,6 +32,14 @@ pub fn plan(bundle: &Bundle, namespaces: &Namespaces, host: &Host) -> Result<Vec
             let planned = plan_one(index, mount, bundle).and_then(|planned| {
                 let id_map = mount_ids::plan(mount, bundle.config.linux(), namespaces, host)?;
                 Ok(Mount { id_map, ..planned })
+            });
+            let planned = planned.map(|mut planned| {
+                if let (Some(label), Source::New(fs) | Source::CopyUp(fs)) =
+                    (label, &mut planned.source)
+                {
+                    mount_label::add(label, fs);
+                }
+                planned
             });
             planned.at(&format!("/mounts/{index}"), || {
                 format!("mounts[{index}] ({name})")

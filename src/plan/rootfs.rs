@@ -4,7 +4,7 @@ use std::ffi::CString;
 
 use super::create::{CreateOptions, in_user_namespace};
 use super::namespaces::{IdRange, Kind, Namespaces};
-use super::{ContainerPath, HostPath, devices, mounts};
+use super::{ContainerPath, HostPath, devices, mount_label, mounts};
 use crate::bundle::Bundle;
 use crate::error::Result;
 use crate::host::Host;
@@ -29,11 +29,19 @@ pub struct Rootfs {
     pub console: bool,
     pub masked_paths: Vec<ContainerPath>,
     pub readonly_paths: Vec<ContainerPath>,
-    /// `linux.mountLabel`, appended to the data of mounts that take a context.
-    pub mount_label: Option<String>,
+    /// `linux.mountLabel`: in the options of the mounts above already, for those of rt's own.
+    pub mount_label: Option<MountLabel>,
     /// Where the host has cgroup2 mounted: bound where a mount of one's own is refused. None
     /// where there is none, or no cgroup is wanted.
     pub cgroup_mount: Option<HostPath>,
+}
+
+/// A mount option of SELinux.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MountLabel {
+    /// `context`, `fscontext`, `defcontext` or `rootcontext`.
+    pub option: CString,
+    pub value: CString,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,6 +168,7 @@ impl Rootfs {
     ) -> Result<Rootfs> {
         let config = &bundle.config;
         let linux = config.linux();
+        let mount_label = mount_label::plan(bundle)?;
         let own_tree = namespaces.is_private(Kind::Mount);
         let fills_dev = own_tree && devices::fills_dev(config);
         let paths = |list: &[String]| list.iter().map(|path| ContainerPath::new(path)).collect();
@@ -184,7 +193,7 @@ impl Rootfs {
                 (true, true) => Pivot::MoveAndChroot,
                 (false, _) => Pivot::Chroot,
             },
-            mounts: mounts::plan(bundle, namespaces, host)?,
+            mounts: mounts::plan(bundle, namespaces, host, mount_label.as_ref())?,
             devices: nodes,
             links: if fills_dev {
                 devices::links(host)
@@ -194,7 +203,7 @@ impl Rootfs {
             console: terminal && own_tree,
             masked_paths: paths(&linux.masked_paths),
             readonly_paths: paths(&linux.readonly_paths),
-            mount_label: linux.mount_label.clone().filter(|label| !label.is_empty()),
+            mount_label,
             cgroup_mount: host
                 .cgroup2
                 .as_ref()

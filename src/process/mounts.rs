@@ -65,7 +65,7 @@ impl<'a> Mounts<'a> {
                 };
                 mount::open_tree(mount::Place::Host(path.as_path()), depth | link)?
             }
-            (Source::New(fs) | Source::CopyUp(fs), Some(_)) => rootfs::detached(fs)?,
+            (Source::New(fs) | Source::CopyUp(fs), Some(_)) => rootfs::detached(fs, 0)?,
             _ => return Err(Error::system("init asks for a mount that it makes itself")),
         };
         if let Some(map) = &entry.id_map {

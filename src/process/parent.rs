@@ -67,6 +67,7 @@ pub struct Child {
 /// Errors undo everything; the state directory is the caller's `slot`.
 pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) -> Result<Child> {
     security::require_support(&plan.process)?;
+    security::require_mount_label_support(plan.rootfs.mount_label.as_ref())?;
     let mut record = new_record(plan);
     let gate = match wishes.release {
         Release::AtTheGate => Some(Gate::make(slot.dir())?),

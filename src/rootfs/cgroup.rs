@@ -43,7 +43,8 @@ pub fn mount(request: &Request<'_>, fs: &FileSystem, context: &Context<'_>) -> R
     };
     match bound {
         Err(e) if context.in_user_namespace && (e.is(Errno::ENOENT) || e == refused) => {
-            masks::cover_directory(target.as_fd(), || request.reopen())
+            let label = request.plan.mount_label.as_ref();
+            masks::cover_directory(target.as_fd(), label, || request.reopen())
         }
         result => result,
     }

@@ -10,11 +10,12 @@ use nix::errno::Errno;
 use super::attributes::{self, Outcome};
 use super::mount::Request;
 use crate::error::{Error, Result};
+use crate::plan::mount_label::is_context;
 use crate::plan::rootfs::FileSystem;
 use crate::sys;
 use crate::sys::mount::{FSCONFIG_VALUE_MAX, Place};
 
-type FsOption = (CString, Option<CString>);
+pub type FsOption = (CString, Option<CString>);
 
 impl Request<'_> {
     /// Makes a new instance of a file system, with its flags, and attaches it.
@@ -55,15 +56,7 @@ impl Request<'_> {
     ) -> Result<OwnedFd> {
         let set = self.attributes.set | self.recursive.set;
         let flags = fs.superblock_flags | attributes::mount_flags(set);
-        let data = join(options)?;
-        sys::mount::mount(
-            Some(&fs.source),
-            &sys::mount::fd_path(target),
-            Some(&fs.kind),
-            flags,
-            data.as_deref(),
-        )
-        .map_err(|e| explain_refusal(fs, e))?;
+        mount(target, fs, options, flags)?;
         self.reopen()
     }
 
@@ -100,15 +93,34 @@ impl Request<'_> {
     }
 }
 
-/// A new instance that is attached nowhere, in the namespaces and with the rights of the caller:
-/// what the parent makes for init, to map its ids. A tmpfs without `mode=` is as the kernel
-/// makes it (1777).
+/// A new instance with the attributes `set` that is attached nowhere, in the namespaces and
+/// with the rights of the caller.
 ///
-/// Runs in: parent.
-pub fn detached(fs: &FileSystem) -> Result<OwnedFd> {
+/// Runs in: parent, to map its ids (a tmpfs without `mode=` is then as the kernel makes it,
+/// 1777); init.
+pub fn detached(fs: &FileSystem, set: u64) -> Result<OwnedFd> {
     let context = sys::mount::fsopen(&fs.kind)?;
     configure(context.as_fd(), fs, &fs.data)?;
-    sys::mount::fsmount(context.as_fd(), 0)
+    sys::mount::fsmount(context.as_fd(), set)
+}
+
+/// A new instance on `target` by mount(2), with `MS_*` in `flags`.
+pub fn mount(
+    target: BorrowedFd<'_>,
+    fs: &FileSystem,
+    options: &[FsOption],
+    flags: u64,
+) -> Result<()> {
+    let data = join(options)?;
+    let target = sys::mount::fd_path(target);
+    sys::mount::mount(
+        Some(&fs.source),
+        &target,
+        Some(&fs.kind),
+        flags,
+        data.as_deref(),
+    )
+    .map_err(|e| explain_refusal(fs, e))
 }
 
 fn configure(context: BorrowedFd<'_>, fs: &FileSystem, options: &[FsOption]) -> Result<()> {
@@ -152,7 +164,10 @@ fn join(options: &[FsOption]) -> Result<Option<CString>> {
         bytes.extend_from_slice(key.as_bytes());
         if let Some(value) = value {
             bytes.push(b'=');
-            bytes.extend_from_slice(value.as_bytes());
+            // A label of SELinux has commas between its categories, and mount(2) knows quotes
+            // for it alone.
+            let quote: &[u8] = if is_context(key) { b"\"" } else { b"" };
+            bytes.extend_from_slice(&[quote, value.as_bytes(), quote].concat());
         }
     }
     CString::new(bytes)

@@ -2,6 +2,7 @@
 //!
 //! Runs in: init after pivot; the sources are opened before it.
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -12,15 +13,19 @@ use nix::sys::stat::SFlag;
 use super::attributes::{self, Outcome};
 use super::beneath::Root;
 use super::bind::Tree;
+use super::instance;
 use crate::error::{Context as _, Error, Result};
 use crate::plan::ContainerPath;
-use crate::plan::rootfs::Rootfs;
+use crate::plan::mount_label;
+use crate::plan::rootfs::{FileSystem, MountLabel, Rootfs};
 use crate::sys;
 use crate::sys::mount::{Attributes, Place};
 
 /// What covers a masked file and a masked directory.
 #[derive(Default)]
 pub struct Sources {
+    /// Of the directory.
+    label: Option<MountLabel>,
     /// The host's /dev/null.
     null: Option<Tree>,
     /// One mount of each, once it is attached: the others are its copies, so that all
@@ -43,6 +48,7 @@ impl Sources {
             // KERNEL(5.2): without open_tree(2) nothing of the host can be bound after pivot: the
             // container's own /dev/null serves, if it is the null device.
             null: matches!(tree, Tree::Detached(_)).then_some(tree),
+            label: plan.mount_label.clone(),
             ..Sources::default()
         })
     }
@@ -80,7 +86,10 @@ impl Sources {
     ) -> Result<()> {
         let reopen = || root.open(path);
         match &self.attached_directory {
-            None => self.attached_directory = Some(cover_directory(target, reopen)?),
+            None => {
+                let mount = cover_directory(target, self.label.as_ref(), reopen)?;
+                self.attached_directory = Some(mount);
+            }
             Some(directory) => {
                 let tree = Tree::copy(Place::Fd(directory.as_fd()), 0)?;
                 tree.attach(Place::Fd(target), reopen)?;
@@ -105,30 +114,31 @@ fn check_null(fd: BorrowedFd<'_>) -> Result<()> {
 /// tell.
 pub fn cover_directory(
     target: BorrowedFd<'_>,
+    label: Option<&MountLabel>,
     reopen: impl FnOnce() -> Result<OwnedFd>,
 ) -> Result<OwnedFd> {
-    let options = [
-        (c"source", c"tmpfs"),
-        (c"nr_blocks", c"1"),
-        (c"nr_inodes", c"1"),
-        (c"mode", c"755"),
-    ];
-    let context = match sys::mount::fsopen(c"tmpfs") {
+    let option = |key: &CStr, value: &CStr| (key.to_owned(), Some(value.to_owned()));
+    let mut fs = FileSystem {
+        kind: c"tmpfs".to_owned(),
+        source: c"tmpfs".to_owned(),
+        superblock_flags: 0,
+        data: vec![
+            option(c"nr_blocks", c"1"),
+            option(c"nr_inodes", c"1"),
+            option(c"mode", c"755"),
+        ],
+    };
+    if let Some(label) = label {
+        mount_label::add(label, &mut fs);
+    }
+    let mount = match instance::detached(&fs, libc::MOUNT_ATTR_RDONLY) {
         // KERNEL(5.2): without fsopen(2) by mount(2).
-        Err(e) if e.is(Errno::ENOSYS) || e.is(Errno::EPERM) => {
-            let data = c"nr_blocks=1,nr_inodes=1,mode=755";
-            let target_path = sys::mount::fd_path(target);
-            let kind = Some(c"tmpfs");
-            sys::mount::mount(kind, &target_path, kind, libc::MS_RDONLY, Some(data))?;
+        Err(e) if e.call() == Some("fsopen") && (e.is(Errno::ENOSYS) || e.is(Errno::EPERM)) => {
+            instance::mount(target, &fs, &fs.data, libc::MS_RDONLY)?;
             return reopen();
         }
-        result => result?,
+        made => made?,
     };
-    for (key, value) in options {
-        sys::mount::fsconfig_set(context.as_fd(), key, Some(value))?;
-    }
-    sys::mount::fsconfig_create(context.as_fd())?;
-    let mount = sys::mount::fsmount(context.as_fd(), libc::MOUNT_ATTR_RDONLY)?;
     sys::mount::move_mount(mount.as_fd(), Place::Fd(target))?;
     Ok(mount)
 }

@@ -2,6 +2,7 @@
 //!
 //! Runs in: init before pivot.
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -165,10 +166,16 @@ impl<'a> Request<'a> {
         fs: &FileSystem,
         context: &Context<'_>,
     ) -> Result<OwnedFd> {
-        match self.mapped_by_parent(context)? {
+        let mount = match self.mapped_by_parent(context)? {
             Some(tree) => self.attach(tree, target),
             None => self.new_instance(target, fs),
+        }?;
+        if let Some(label) = &self.plan.mount_label
+            && fs.kind.as_c_str() == c"mqueue"
+        {
+            label_directory(mount.as_fd(), &label.value);
         }
+        Ok(mount)
     }
 
     /// Attaches a copied mount at the destination, which is made like it where missing.
@@ -249,6 +256,14 @@ impl<'a> Request<'a> {
                 "{path} cannot be mounted on: it lies inside procfs"
             ))),
         }
+    }
+}
+
+/// Old policies and kernels do not let an mqueue be labelled; then it has the label that it had
+/// before (crun; runc asks for kernels that do).
+fn label_directory(mount: BorrowedFd<'_>, label: &CStr) {
+    if let Err(e) = sys::file::set_attribute(mount, c"security.selinux", label) {
+        crate::log::debug(|| format!("the label of the mqueue: {e}"));
     }
 }
 

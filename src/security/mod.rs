@@ -19,15 +19,25 @@ use std::os::fd::BorrowedFd;
 
 use crate::error::Result;
 use crate::plan::process::Process;
+use crate::plan::rootfs::MountLabel;
 
 /// Refuses a label or profile that nobody on this host would enforce, before anything is
 /// made. Runs in the parent: the container's /sys need not be the host's.
 pub fn require_support(process: &Process) -> Result<()> {
-    if process.apparmor_profile.is_some() && !apparmor::is_enabled() {
+    let profile = process.apparmor_profile.as_deref();
+    if profile.is_some_and(|profile| profile != apparmor::UNCONFINED) && !apparmor::is_enabled() {
         return Err(apparmor::not_supported());
     }
     if process.selinux_label.is_some() && !selinux::is_enabled() {
-        return Err(selinux::not_supported());
+        return Err(selinux::not_supported("/process/selinuxLabel"));
+    }
+    Ok(())
+}
+
+/// The same for `linux.mountLabel`.
+pub fn require_mount_label_support(label: Option<&MountLabel>) -> Result<()> {
+    if label.is_some() && !selinux::is_enabled() {
+        return Err(selinux::not_supported("/linux/mountLabel"));
     }
     Ok(())
 }

@@ -19,11 +19,12 @@ pub fn is_enabled() -> bool {
     statfs("/sys/fs/selinux").is_ok_and(|fs| fs.filesystem_type().0 == SELINUX_MAGIC)
 }
 
-/// The answer where [`is_enabled`] says no and config.json names a label.
-pub fn not_supported() -> Error {
+/// The answer where [`is_enabled`] says no and config.json names a label at `pointer`: a label
+/// is never dropped in silence.
+pub fn not_supported(pointer: &str) -> Error {
     Error::unsupported("selinux is not supported on this host, or disabled")
-        .with_pointer("/process/selinuxLabel")
-        .within("process.selinuxLabel")
+        .with_pointer(pointer)
+        .within(pointer[1..].replace('/', "."))
         .with_hint("leave process.selinuxLabel and linux.mountLabel out")
 }
 

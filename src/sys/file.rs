@@ -258,6 +258,29 @@ fn list_attributes(fd: BorrowedFd<'_>) -> Vec<CString> {
         .collect()
 }
 
+/// Sets an extended attribute of the object of `fd`, which may be `O_PATH`, by its name below
+/// /proc/self/fd: the host's /proc has to be there. setxattr(2).
+pub fn set_attribute(fd: BorrowedFd<'_>, name: &CStr, value: &CStr) -> Result<()> {
+    let path = super::mount::fd_path(fd);
+    let bytes = value.to_bytes();
+    // SAFETY: path and name are C strings, and the kernel reads as many bytes of the value as
+    // it has.
+    let result = unsafe {
+        libc::setxattr(
+            path.as_ptr(),
+            name.as_ptr(),
+            bytes.as_ptr().cast(),
+            bytes.len(),
+            0,
+        )
+    };
+    check(
+        nix::errno::Errno::result(result).map(drop),
+        "setxattr",
+        format_args!("{path:?}, {name:?}, {value:?}"),
+    )
+}
+
 fn copy_attribute(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> Result<()> {
     // The kernel's limit, XATTR_SIZE_MAX.
     let mut value = vec![0u8; 65536];

@@ -4,6 +4,7 @@ mod capabilities;
 mod hooks;
 mod id_maps;
 mod invalid;
+mod labels;
 mod mount_options;
 mod mounts;
 mod process;
@@ -18,6 +19,7 @@ pub const TESTS: &[&[Test]] = &[
     mount_options::TESTS,
     id_maps::TESTS,
     process::TESTS,
+    labels::TESTS,
     user::TESTS,
     capabilities::TESTS,
     hooks::TESTS,

@@ -6,6 +6,7 @@
 //! Runs in: parent.
 
 mod hooks;
+mod labels;
 mod linux;
 mod mount_ids;
 mod mounts;
@@ -105,6 +106,7 @@ pub fn table() -> impl Iterator<Item = &'static Check> {
         hooks::CHECKS,
         namespaces::CHECKS,
         linux::CHECKS,
+        labels::CHECKS,
         resources::CHECKS,
     ]
     .into_iter()

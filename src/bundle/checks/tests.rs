@@ -32,6 +32,8 @@ fn of_bundle_and_process() -> Vec<Case> {
         ("root-is-there", "/root/path", json!(""), "root.path"),
         ("name-in-own-uts-namespace", "/linux/namespaces", without_uts, "hostname"),
         ("name-fits", "/hostname", json!("x".repeat(65)), "hostname"),
+        ("mount-context-type-is-known", "/annotations", json!({"run.oci.mount_context_type": "x"}),
+         "annotations[\"run.oci.mount_context_type\"]"),
         ("annotation-has-a-key", "/annotations", json!({"": "x"}), "annotations"),
         ("no-nul-byte", "/process/args", json!(["sh", "a\0b"]), "process.args[1]"),
         ("no-nul-byte", "/linux/sysctl", json!({"net.ipv4.x": "\0"}), "linux.sysctl[\"net.ipv4.x\"]"),

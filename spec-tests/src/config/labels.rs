@@ -1,0 +1,173 @@
+//! config.md#linux-process, apparmorProfile and selinuxLabel; config-linux.md#mount-label.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use serde_json::json;
+
+use crate::harness::case::Case;
+use crate::harness::verdict::{Verdict, equal, holds, skip};
+use crate::probe::ask::Ask;
+use crate::tests;
+
+tests! {
+    "config.md#linux-process" Must the_apparmor_profile_confines_the_payload;
+    "config.md#linux-process" Must the_apparmor_profile_confines_exec;
+    "config.md#linux-process" Compat an_apparmor_profile_that_is_not_loaded_is_an_error;
+    "config.md#linux-process" Compat an_apparmor_profile_that_nobody_enforces_is_an_error;
+    "config.md#linux-process" Compat unconfined_is_the_absence_of_a_profile;
+    "config.md#linux-process" Compat a_selinux_label_that_nobody_enforces_is_an_error;
+    "config-linux.md#mount-label" Compat a_mount_label_that_nobody_enforces_is_an_error;
+    "crun.1#run-oci-mount-context-type" Compat the_mount_context_type_alone_changes_nothing;
+}
+
+fn has_apparmor() -> bool {
+    fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"))
+}
+
+fn has_selinux() -> bool {
+    fs::read_to_string("/proc/filesystems").is_ok_and(|text| text.contains("selinuxfs"))
+}
+
+/// A profile that forbids /etc/secret, loaded as long as it lives.
+struct Profile {
+    name: String,
+    text: String,
+}
+
+impl Profile {
+    fn load(case: &Case) -> Verdict<Self> {
+        case.need_root()?;
+        if !has_apparmor() {
+            return skip("this kernel enforces no AppArmor profiles");
+        }
+        let text = format!(
+            "profile {} flags=(attach_disconnected,mediate_deleted) {{\n  file,\n  capability,\n  signal,\n  deny /etc/secret rwl,\n}}\n",
+            case.id
+        );
+        let profile = Self {
+            name: case.id.clone(),
+            text,
+        };
+        match profile.parser("--add") {
+            Ok(true) => Ok(profile),
+            Ok(false) => skip("apparmor_parser does not load a profile here"),
+            Err(error) => skip(format!("apparmor_parser: {error}")),
+        }
+    }
+
+    fn parser(&self, action: &str) -> std::io::Result<bool> {
+        let mut child = Command::new("apparmor_parser")
+            .args([action, "--skip-cache"])
+            .stdin(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        if let Some(mut input) = child.stdin.take() {
+            std::io::Write::write_all(&mut input, self.text.as_bytes())?;
+        }
+        Ok(child.wait()?.success())
+    }
+}
+
+impl Drop for Profile {
+    fn drop(&mut self) {
+        let _ = self.parser("--remove");
+    }
+}
+
+const SECRET: &str = "/etc/secret";
+
+/// What shows that the profile is the asker's.
+fn proofs() -> [Ask; 2] {
+    [
+        Ask::Read("/proc/self/attr/current".into()),
+        Ask::Read(SECRET.into()),
+    ]
+}
+
+fn the_apparmor_profile_confines_the_payload(case: &Case) -> Verdict {
+    let profile = Profile::load(case)?;
+    let mut bundle = case.bundle()?;
+    bundle.file(SECRET, "nothing")?;
+    bundle.process()["apparmorProfile"] = json!(profile.name);
+    let answers = case.run(&mut bundle, &proofs())?;
+    equal(
+        "the label",
+        answers[0].text()?.trim(),
+        format!("{} (enforce)", profile.name),
+    )?;
+    answers[1].failed_with("what the profile forbids", &[libc::EACCES])
+}
+
+fn the_apparmor_profile_confines_exec(case: &Case) -> Verdict {
+    let profile = Profile::load(case)?;
+    let mut bundle = case.bundle()?;
+    bundle.file(SECRET, "nothing")?;
+    bundle.process()["apparmorProfile"] = json!(profile.name);
+    let container = case.started(&mut bundle)?;
+    let answers = container.exec(&[], &proofs())?;
+    container.stop()?;
+    container.delete()?;
+    equal(
+        "the label",
+        answers[0].text()?.trim(),
+        format!("{} (enforce)", profile.name),
+    )?;
+    answers[1].failed_with("what the profile forbids", &[libc::EACCES])
+}
+
+/// podman knows such an error by a path of /proc in backquotes.
+fn an_apparmor_profile_that_is_not_loaded_is_an_error(case: &Case) -> Verdict {
+    case.need_root()?;
+    if !has_apparmor() {
+        return skip("this kernel enforces no AppArmor profiles");
+    }
+    let mut bundle = case.bundle()?;
+    bundle.process()["apparmorProfile"] = json!("nobody-has-loaded-this");
+    let said = case.create_refused(&bundle)?.stderr;
+    let mut quoted = said.split('`').filter(|part| part.starts_with("/proc/"));
+    holds(
+        quoted.any(|path| path.contains("/attr") && path.ends_with("/exec")),
+        format!("the file of the label is not in backquotes: {said}"),
+    )
+}
+
+fn an_apparmor_profile_that_nobody_enforces_is_an_error(case: &Case) -> Verdict {
+    if has_apparmor() {
+        return skip("this kernel enforces AppArmor profiles");
+    }
+    let mut bundle = case.bundle()?;
+    bundle.process()["apparmorProfile"] = json!("some-profile");
+    case.create_refused(&bundle).map(drop)
+}
+
+fn unconfined_is_the_absence_of_a_profile(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    bundle.process()["apparmorProfile"] = json!("unconfined");
+    case.run_process(&mut bundle).map(drop)
+}
+
+fn a_selinux_label_that_nobody_enforces_is_an_error(case: &Case) -> Verdict {
+    if has_selinux() {
+        return skip("this kernel has SELinux");
+    }
+    let mut bundle = case.bundle()?;
+    bundle.process()["selinuxLabel"] = json!("system_u:system_r:container_t:s0:c1,c2");
+    case.create_refused(&bundle).map(drop)
+}
+
+fn a_mount_label_that_nobody_enforces_is_an_error(case: &Case) -> Verdict {
+    if has_selinux() {
+        return skip("this kernel has SELinux");
+    }
+    let mut bundle = case.bundle()?;
+    bundle.linux()["mountLabel"] = json!("system_u:object_r:container_file_t:s0:c1,c2");
+    case.create_refused(&bundle).map(drop)
+}
+
+/// podman sets it for every container.
+fn the_mount_context_type_alone_changes_nothing(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    bundle.config["annotations"] = json!({"run.oci.mount_context_type": "rootcontext"});
+    case.run_process(&mut bundle).map(drop)
+}
