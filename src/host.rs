@@ -11,6 +11,7 @@ mod subordinate;
 
 use std::path::PathBuf;
 
+pub use cgroup::parse_own as parse_own_cgroup;
 pub use identity::UserNamespace;
 pub use subordinate::Subordinate;
 
@@ -61,6 +62,8 @@ pub struct Host {
     pub has_kcore: bool,
     /// The caller's own.
     pub user_namespace: UserNamespace,
+    /// Whether the environment names a session of the caller's, with a systemd of its own.
+    pub has_session: bool,
     /// None where no cgroup2 is mounted, or it was not asked for.
     pub cgroup2: Option<Cgroup2>,
     /// None where it was not asked for.

@@ -262,6 +262,29 @@ impl Handle {
         }
     }
 
+    /// Makes a cgroup below this one, moves a process into it, and gives it in place of this.
+    pub(super) fn enter_below(self, name: &Path, pid: Pid) -> Result<Handle> {
+        super::v2::check_beneath(name)?;
+        let path = self.path.join(name);
+        let mut levels: Vec<&Path> = name.ancestors().collect();
+        // The last is the empty path.
+        levels.pop();
+        for level in levels.into_iter().rev() {
+            self.directory.make(level)?;
+        }
+        let directory = self.directory.open(name)?;
+        let directory = directory.ok_or_else(|| {
+            Error::system(format!("{path:?} was removed while it was being set up"))
+        })?;
+        let below = Handle {
+            mount: self.mount,
+            directory,
+            path,
+        };
+        below.attach(pid)?;
+        Ok(below)
+    }
+
     /// Moves a process into the cgroup.
     pub fn attach(&self, pid: Pid) -> Result<()> {
         self.directory

@@ -1,9 +1,10 @@
 //! The container's cgroup, version 2.
 //!
-//! Owns the making, the filling in and the removal of the directory that
-//! [`plan::cgroup`](crate::plan::cgroup) has decided on, and what can be done to the
-//! processes in it: freeze, kill, list. Everything is looked up beneath a descriptor of the
-//! cgroup2 mount by names without `..`; the file system itself has no symbolic links.
+//! Owns the making, the filling in and the removal of the cgroup that
+//! [`plan::cgroup`](crate::plan::cgroup) has decided on, by rt itself or by systemd, and what
+//! can be done to the processes in it: freeze, kill, list. Everything is looked up beneath a
+//! descriptor of the cgroup2 mount by names without `..`; the file system itself has no
+//! symbolic links.
 //!
 //! Version 1 is not driven: where both are mounted, cgroup2 is used alone.
 //!
@@ -13,6 +14,7 @@ mod device_bpf;
 mod handle;
 mod settings;
 pub mod stats;
+pub mod systemd;
 mod v2;
 
 #[cfg(test)]
@@ -22,12 +24,15 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::unistd::Pid;
 
 pub use handle::Handle;
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::log;
-use crate::plan::cgroup::{Cgroup, DeviceRule, Placement, Setting};
+use crate::plan::HostPath;
+use crate::plan::cgroup::{Cgroup, Change, DeviceRule, Placement};
+use crate::state::Manager;
 use crate::sys;
 use v2::Directory;
 
@@ -43,16 +48,31 @@ pub enum Privilege {
 }
 
 /// A new cgroup. It is removed on drop, with what is in it, unless it is kept.
-pub struct Guard {
+pub enum Guard {
+    Directory(Made),
+    Unit(Box<InUnit>),
+}
+
+/// The directories of a cgroup that rt has made.
+pub struct Made {
     handle: Handle,
-    /// The directories that were not there before, outermost first.
+    /// Those that were not there before, outermost first.
     made: Vec<PathBuf>,
     kept: bool,
 }
 
-/// Makes the cgroup and writes its settings; [`Guard::confine`] does the rest. None where the
-/// container goes without one: because the plan says so, or because the right to make one is
-/// missing and nothing in config.json needs it.
+/// A cgroup that systemd makes, once there is a process to be in it.
+pub struct InUnit {
+    mount: HostPath,
+    // Goes first: the unit cannot be stopped before what it holds is ended.
+    handle: Option<Handle>,
+    unit: systemd::Unit,
+}
+
+/// Makes the cgroup and writes its settings, or with the systemd driver gets ready to; see
+/// [`Guard::enter`]. [`Guard::confine`] does the rest. None where the container goes without
+/// one: because the plan says so, or because the right to make one is missing and nothing in
+/// config.json needs it.
 ///
 /// A directory that is there already is taken if there is no process in it, as runc does.
 pub fn create(cgroup: &Cgroup, privilege: Privilege) -> Result<Option<Guard>> {
@@ -65,6 +85,14 @@ pub fn create(cgroup: &Cgroup, privilege: Privilege) -> Result<Option<Guard>> {
             .is_some();
     let required = cgroup.required || confines;
     let result = match &cgroup.placement {
+        Placement::Unit { mount, scope } => {
+            let unit = systemd::Unit::prepare(scope)?;
+            return Ok(Some(Guard::Unit(Box::new(InUnit {
+                mount: mount.clone(),
+                handle: None,
+                unit,
+            }))));
+        }
         Placement::Path { mount, path } => make(mount.as_path(), path, privilege),
         without => Err(Error::unsupported(
             without.why_none().unwrap_or_default().to_owned(),
@@ -85,20 +113,28 @@ pub fn create(cgroup: &Cgroup, privilege: Privilege) -> Result<Option<Guard>> {
         }
     };
     settings::apply(&guard.handle, &cgroup.settings)?;
-    Ok(Some(guard))
+    Ok(Some(Guard::Directory(guard)))
 }
 
 /// Gives a cgroup in use other settings and device rules: all of them, or where one is refused
-/// none.
+/// none. systemd is told of them too.
 pub fn update(
     handle: &Handle,
-    settings: &[Setting],
-    devices: Option<&[DeviceRule]>,
+    change: &Change,
+    manager: &Manager,
     privilege: Privilege,
 ) -> Result<()> {
-    settings::replace(handle, settings, || match devices {
+    let confine = || match &change.devices {
         Some(rules) => confine_devices(handle, rules, privilege),
         None => Ok(()),
+    };
+    let Manager::Systemd { unit, bus } = manager else {
+        return settings::replace(handle, &change.settings, confine);
+    };
+    let properties = change.properties(*bus);
+    let mut systemd = systemd::Manager::connect(*bus)?;
+    settings::replace(handle, &change.settings, || {
+        systemd.replace(unit, &properties, confine)
     })
 }
 
@@ -110,7 +146,7 @@ fn is_missing(e: &Error) -> bool {
     e.kind() == Kind::Unsupported || errno.into_iter().any(|errno| e.is(errno))
 }
 
-fn make(mount: &Path, path: &Path, privilege: Privilege) -> Result<Guard> {
+fn make(mount: &Path, path: &Path, privilege: Privilege) -> Result<Made> {
     let mount = Directory::open_mount(mount)?;
     v2::check_beneath(path)?;
     let mut made = Vec::new();
@@ -126,7 +162,7 @@ fn make(mount: &Path, path: &Path, privilege: Privilege) -> Result<Guard> {
             return Err(e);
         }
     };
-    let guard = Guard {
+    let guard = Made {
         handle: Handle::new(mount, directory, path),
         made,
         kept: false,
@@ -173,38 +209,59 @@ fn remove_made(mount: &Directory, made: &[PathBuf]) {
 }
 
 impl Guard {
-    /// For CLONE_INTO_CGROUP.
-    pub fn fd(&self) -> BorrowedFd<'_> {
-        self.handle.as_fd()
+    /// For CLONE_INTO_CGROUP. None where a process has to be there before the cgroup.
+    pub fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.handle().map(AsFd::as_fd)
     }
 
-    pub fn handle(&self) -> &Handle {
-        &self.handle
+    /// None before [`Guard::enter`], with the systemd driver.
+    pub fn handle(&self) -> Option<&Handle> {
+        match self {
+            Guard::Directory(made) => Some(&made.handle),
+            Guard::Unit(unit) => unit.handle.as_ref(),
+        }
+    }
+
+    /// With the systemd driver: makes the cgroup with the process `pid` in it and writes the
+    /// settings. It is called before that process takes ids that are not the caller's, as an
+    /// ordinary user's systemd may move only processes of its user.
+    pub fn enter(&mut self, cgroup: &Cgroup, pid: Pid) -> Result<()> {
+        let Guard::Unit(guard) = self else {
+            return Ok(());
+        };
+        let handle = guard.unit.start(guard.mount.as_path(), pid)?;
+        let handle = guard.handle.insert(handle);
+        settings::apply(handle, &cgroup.settings)
     }
 
     /// Loads and attaches the device program, where there are rules. It takes the kernel as
     /// long to verify one as to make a namespace, so this is for the time while init is at
     /// work on its mounts: what holds before is no narrower than what init needs.
     pub fn confine(&self, cgroup: &Cgroup, privilege: Privilege) -> Result<()> {
-        match &cgroup.devices {
-            Some(rules) => confine_devices(&self.handle, rules, privilege),
-            None => Ok(()),
+        match (&cgroup.devices, self.handle()) {
+            (Some(rules), Some(handle)) => confine_devices(handle, rules, privilege),
+            _ => Ok(()),
         }
     }
 
+    /// The cgroup stays when the guard goes.
+    pub fn keep(self) {
+        match self {
+            Guard::Directory(mut made) => made.kept = true,
+            Guard::Unit(unit) => unit.unit.keep(),
+        }
+    }
+}
+
+impl Made {
     fn is_new(&self) -> bool {
         self.made
             .last()
             .is_some_and(|last| last == self.handle.path())
     }
-
-    /// The cgroup stays when the guard goes.
-    pub fn keep(mut self) {
-        self.kept = true;
-    }
 }
 
-impl Drop for Guard {
+impl Drop for Made {
     fn drop(&mut self) {
         if self.kept {
             return;

@@ -67,9 +67,12 @@ fn a_guard_takes_away_all_that_it_made_and_nothing_else() {
     with_cgroup2("guard", |mount, name| {
         let leaf = name.join("a/b");
         let guard = make(mount, &leaf);
-        assert_eq!(guard.made, [name.clone(), name.join("a"), leaf.clone()]);
+        let Guard::Directory(made) = &guard else {
+            panic!("a directory is made by rt");
+        };
+        assert_eq!(made.made, [name.clone(), name.join("a"), leaf.clone()]);
         let mut child = sleeper();
-        guard.handle().attach(pid(&child)).unwrap();
+        guard.handle().unwrap().attach(pid(&child)).unwrap();
         std::fs::create_dir(mount.join(&leaf).join("sub")).unwrap();
         drop(guard);
         assert!(!mount.join(&name).exists());
@@ -95,7 +98,7 @@ fn an_empty_cgroup_is_taken_and_one_with_processes_refused() {
         drop(make(mount, &name));
         assert!(mount.join(&name).exists(), "who took it does not remove it");
         let mut child = sleeper();
-        first.handle().attach(pid(&child)).unwrap();
+        first.handle().unwrap().attach(pid(&child)).unwrap();
         let e = create(&plan(mount, &name), Privilege::Host).err().unwrap();
         assert!(
             e.to_string()
@@ -113,9 +116,9 @@ fn freezing_killing_and_listing_reach_the_whole_subtree() {
         let guard = make(mount, &name);
         let below = make(mount, &name.join("below"));
         let mut children = [sleeper(), sleeper()];
-        guard.handle().attach(pid(&children[0])).unwrap();
-        below.handle().attach(pid(&children[1])).unwrap();
-        let mut listed = guard.handle().processes().unwrap();
+        guard.handle().unwrap().attach(pid(&children[0])).unwrap();
+        below.handle().unwrap().attach(pid(&children[1])).unwrap();
+        let mut listed = guard.handle().unwrap().processes().unwrap();
         listed.sort_unstable();
         assert_eq!(listed, children.each_ref().map(pid));
         let of_process = Handle::of_process(mount, pid(&children[1]))
@@ -123,30 +126,31 @@ fn freezing_killing_and_listing_reach_the_whole_subtree() {
             .unwrap();
         assert_eq!(of_process.path(), name.join("below"));
 
-        guard.handle().freeze().unwrap();
+        guard.handle().unwrap().freeze().unwrap();
         // A process that was about to do something may wake up for a moment.
         let below_is_frozen = below
             .handle()
+            .unwrap()
             .directory()
             .wait_for_event("frozen 1", FREEZE);
         assert!(below_is_frozen.unwrap());
-        let e = guard.handle().check_unused().unwrap_err();
+        let e = guard.handle().unwrap().check_unused().unwrap_err();
         assert!(e.to_string().contains("is not empty"));
-        guard.handle().thaw().unwrap();
-        assert!(!guard.handle().is_frozen().unwrap());
-        assert!(guard.handle().oom_kills().is_ok());
+        guard.handle().unwrap().thaw().unwrap();
+        assert!(!guard.handle().unwrap().is_frozen().unwrap());
+        assert!(guard.handle().unwrap().oom_kills().is_ok());
 
-        guard.handle().freeze().unwrap();
-        guard.handle().kill_all().unwrap();
+        guard.handle().unwrap().freeze().unwrap();
+        guard.handle().unwrap().kill_all().unwrap();
         for child in &mut children {
             use std::os::unix::process::ExitStatusExt;
             assert_eq!(child.wait().unwrap().signal(), Some(libc::SIGKILL));
         }
-        guard.handle().remove().unwrap();
+        guard.handle().unwrap().remove().unwrap();
         assert!(!mount.join(&name).exists());
-        guard.handle().kill_all().unwrap();
-        guard.handle().remove().unwrap();
-        assert!(guard.handle().processes().unwrap().is_empty());
+        guard.handle().unwrap().kill_all().unwrap();
+        guard.handle().unwrap().remove().unwrap();
+        assert!(guard.handle().unwrap().processes().unwrap().is_empty());
     });
 }
 
@@ -160,11 +164,11 @@ fn without_cgroup_kill_a_process_that_multiplies_is_killed_too() {
             procs.display()
         );
         let mut child = Command::new("sh").args(["-c", &script]).spawn().unwrap();
-        while guard.handle().processes().unwrap().len() < 5 {
+        while guard.handle().unwrap().processes().unwrap().len() < 5 {
             std::thread::sleep(Duration::from_millis(5));
         }
-        guard.handle().kill_each().unwrap();
-        assert!(guard.handle().processes().unwrap().is_empty());
+        guard.handle().unwrap().kill_each().unwrap();
+        assert!(guard.handle().unwrap().processes().unwrap().is_empty());
         child.wait().unwrap();
     });
 }
@@ -174,8 +178,8 @@ fn removal_waits_for_the_last_process() {
     with_cgroup2("late", |mount, name| {
         let guard = make(mount, &name);
         let mut child = Command::new("sleep").arg("0.3").spawn().unwrap();
-        guard.handle().attach(pid(&child)).unwrap();
-        guard.handle().remove().unwrap();
+        guard.handle().unwrap().attach(pid(&child)).unwrap();
+        guard.handle().unwrap().remove().unwrap();
         child.wait().unwrap();
     });
 }
@@ -217,7 +221,12 @@ fn a_controller_is_switched_on_down_the_path_for_a_setting_that_needs_it() {
         );
         plan.settings = vec![setting.clone()];
         let guard = create(&plan, Privilege::Host).unwrap().unwrap();
-        let written = guard.handle().directory().read("hugetlb.2MB.max").unwrap();
+        let written = guard
+            .handle()
+            .unwrap()
+            .directory()
+            .read("hugetlb.2MB.max")
+            .unwrap();
         assert_eq!(written, "4194304\n");
         drop(guard);
 
@@ -231,7 +240,7 @@ fn a_controller_is_switched_on_down_the_path_for_a_setting_that_needs_it() {
 
         let occupied = make(mount, &name);
         let mut child = sleeper();
-        occupied.handle().attach(pid(&child)).unwrap();
+        occupied.handle().unwrap().attach(pid(&child)).unwrap();
         let e = create(&plan, Privilege::Host).err().unwrap();
         assert!(
             e.is(Errno::EBUSY) && e.hint().unwrap().contains("processes in a cgroup above"),
@@ -303,7 +312,15 @@ fn a_user_goes_without_a_cgroup_that_its_processes_could_not_enter() {
         nix::unistd::setfsuid(nix::unistd::Uid::from_raw(0));
         assert!(unentered && unmade);
         assert!(e.to_string().contains("faccessat"), "{e}");
-        assert!(parent.handle().directory().children().unwrap().is_empty());
+        assert!(
+            parent
+                .handle()
+                .unwrap()
+                .directory()
+                .children()
+                .unwrap()
+                .is_empty()
+        );
     });
 }
 
@@ -338,13 +355,13 @@ fn the_device_program_decides_what_may_be_opened() {
 
         plan.devices = Some(vec![rule(true, 7, 6)]);
         confine_devices(
-            guard.handle(),
+            guard.handle().unwrap(),
             plan.devices.as_ref().unwrap(),
             Privilege::Host,
         )
         .unwrap();
         assert_eq!(
-            sys::bpf::attached_device_programs(guard.fd())
+            sys::bpf::attached_device_programs(guard.fd().unwrap())
                 .unwrap()
                 .len(),
             1

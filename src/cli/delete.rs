@@ -11,10 +11,12 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::{Global, Verb, late_hooks, matching, processes};
+use crate::cgroup::systemd;
 use crate::error::{Context, Error, Kind, Result};
 use crate::log;
 use crate::plan::hooks::Hooks;
-use crate::state::{Container, Phase, Record, Root, Status};
+use crate::plan::scope::Bus;
+use crate::state::{CgroupRecord, Container, Manager, Phase, Record, Root, Status};
 
 /// How long an init may need to see that its parent is gone.
 const ORPHAN_LIFETIME: Duration = Duration::from_secs(2);
@@ -137,12 +139,17 @@ fn destroy_with(container: Container, hooks: &Hooks) -> Result<()> {
 }
 
 fn remove_cgroup(record: &Record) -> Result<()> {
+    if let Some(CgroupRecord {
+        manager: Manager::Systemd { unit, bus },
+        ..
+    }) = &record.cgroup
+    {
+        return end_unit(record, unit, *bus);
+    }
     let Some(cgroup) = processes::cgroup(record)? else {
         return Ok(());
     };
-    if record.phase == Phase::Creating && record.init.is_none() {
-        // The directory may have been there before, with somebody else's processes. An init
-        // whose parent was killed before it noted the pid ends by itself.
+    if may_be_anothers(record) {
         let deadline = Instant::now() + ORPHAN_LIFETIME;
         while !cgroup.processes()?.is_empty() {
             if Instant::now() > deadline {
@@ -156,4 +163,27 @@ fn remove_cgroup(record: &Record) -> Result<()> {
     // Without a pid namespace of its own, a container's processes outlive its init.
     cgroup.kill_all()?;
     cgroup.remove()
+}
+
+/// Whether `create` was killed so early that the cgroup may have been there before, with
+/// somebody else's processes. An init whose parent was killed before it noted the pid ends by
+/// itself.
+fn may_be_anothers(record: &Record) -> bool {
+    record.phase == Phase::Creating && record.init.is_none()
+}
+
+fn end_unit(record: &Record, unit: &str, bus: Bus) -> Result<()> {
+    // A unit goes with its last process.
+    if may_be_anothers(record) {
+        return Ok(());
+    }
+    let cgroup = processes::cgroup(record)?;
+    if let Some(cgroup) = &cgroup {
+        cgroup.kill_all()?;
+    }
+    // Where systemd is gone or out of reach, its units lose their cgroups all the same.
+    if let Err(e) = systemd::end_unit(unit, bus) {
+        log::warning(|| e.to_string());
+    }
+    cgroup.map_or(Ok(()), |cgroup| cgroup.remove())
 }

@@ -57,7 +57,7 @@ fn linux() -> Value {
         "namespaces": namespaces,
         "capabilities": capabilities,
         "cgroup": {
-            "v1": false, "v2": true, "systemd": false, "systemdUser": false, "rdma": true,
+            "v1": false, "v2": true, "systemd": true, "systemdUser": true, "rdma": true,
         },
         "seccomp": seccomp(),
         "apparmor": { "enabled": true },

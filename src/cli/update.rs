@@ -268,7 +268,7 @@ fn update(container: &mut Container, mut resources: Resources) -> Result<()> {
         return Err(processes::not_running());
     }
     let record = &container.record;
-    let Some(handle) = processes::cgroup(record)? else {
+    let (Some(handle), Some(cgroup)) = (processes::cgroup(record)?, &record.cgroup) else {
         return Err(Error::unsupported(
             "the container has no cgroup, which alone has limits",
         ));
@@ -278,7 +278,7 @@ fn update(container: &mut Container, mut resources: Resources) -> Result<()> {
     let bundle = Bundle::from_state(container.config()?, record.bundle.clone())?;
     let version = bundle.config.oci_version.as_deref().unwrap_or_default();
     let mut warnings = Vec::new();
-    let (settings, devices) = for_update(&resources, version, &mut warnings)?;
+    let change = for_update(&resources, version, &mut warnings)?;
     for warning in warnings {
         log::warning(|| warning);
     }
@@ -286,7 +286,7 @@ fn update(container: &mut Container, mut resources: Resources) -> Result<()> {
         true => Privilege::Rootless,
         false => Privilege::Host,
     };
-    cgroup::update(&handle, &settings, devices.as_deref(), privilege)
+    cgroup::update(&handle, &change, &cgroup.manager, privilege)
 }
 
 /// What two values of config.json say together is one file: where one is given alone, the

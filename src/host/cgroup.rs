@@ -66,7 +66,7 @@ fn unescape(text: &str) -> String {
 /// The path of the line `0::PATH` of /proc/self/cgroup, cgroups(7), without its first slash.
 /// A path that leads out of the caller's cgroup namespace names nothing here: taken for the
 /// root.
-fn parse_own(text: &str) -> Option<PathBuf> {
+pub fn parse_own(text: &str) -> Option<PathBuf> {
     let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
     // A cgroup that was removed meanwhile is marked so.
     let path = Path::new(path.strip_suffix(" (deleted)").unwrap_or(path));

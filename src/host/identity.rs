@@ -62,6 +62,9 @@ pub fn probe() -> Result<Host> {
         last_capability: last_capability(),
         has_kcore: std::path::Path::new(KCORE).exists(),
         user_namespace: UserNamespace::own()?,
+        has_session: ["DBUS_SESSION_BUS_ADDRESS", "XDG_RUNTIME_DIR"]
+            .into_iter()
+            .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty())),
         ..Host::default()
     })
 }

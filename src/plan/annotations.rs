@@ -18,6 +18,7 @@ pub const MOUNT_CONTEXT_TYPE: &str = "run.oci.mount_context_type";
 pub const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
 pub const SECCOMP_BPF_DATA: &str = "run.oci.seccomp_bpf_data";
 pub const SECCOMP_RECEIVER: &str = "run.oci.seccomp.receiver";
+pub const SYSTEMD_SUBGROUP: &str = "run.oci.systemd.subgroup";
 
 /// Runs the container by something else than the kernel: a virtual machine, WebAssembly.
 const HANDLER: &str = "run.oci.handler";
@@ -31,6 +32,7 @@ const HONOURED: [&str; 7] = [
     PIDFD_RECEIVER,
     SECCOMP_BPF_DATA,
     SECCOMP_RECEIVER,
+    SYSTEMD_SUBGROUP,
 ];
 
 /// Refuses what would make another container than the one that was asked for, and names the

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::create::CreateOptions;
+use super::create::{CreateOptions, is_rootless};
+use super::scope::{self, Bus, Property, Scope};
 use super::{ContainerPath, HostPath, device_rules, limits};
 use crate::bundle::{Bundle, Resources};
 use crate::error::{Error, Result};
@@ -34,7 +35,7 @@ pub struct Cgroup {
     pub required: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Placement {
     /// The caller wants the container in its own cgroup, `--cgroup-manager=disabled`.
     Disabled,
@@ -47,6 +48,8 @@ pub enum Placement {
         /// Relative to it, without a leading slash.
         path: PathBuf,
     },
+    /// A unit of systemd, whose cgroup is below the mount.
+    Unit { mount: HostPath, scope: Scope },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,7 +117,7 @@ impl Placement {
         match self {
             Placement::Disabled => Some("--cgroup-manager=disabled"),
             Placement::None { reason } => Some(reason),
-            Placement::Path { .. } => None,
+            Placement::Path { .. } | Placement::Unit { .. } => None,
         }
     }
 }
@@ -132,7 +135,14 @@ impl Cgroup {
             Some(resources) => limits::settings(resources, version, limits::Target::New, warnings)?,
             None => Vec::new(),
         };
-        let placement = place(bundle, options, host)?;
+        let devices = resources
+            .and_then(|resources| resources.devices.as_deref())
+            .map(device_rules::plan)
+            .transpose()?;
+        let placement = match options.cgroup_manager {
+            CgroupManager::Systemd => plan_unit(bundle, options, host, devices.as_deref())?,
+            _ => place(bundle, options, host),
+        };
         if let (Some(reason), Some(first)) = (placement.why_none(), settings.first()) {
             return Err(Error::unsupported(format!(
                 "{}: a limit needs a cgroup, and there is none: {reason}",
@@ -144,55 +154,93 @@ impl Cgroup {
             placement,
             required: !settings.is_empty(),
             settings,
-            devices: resources
-                .and_then(|resources| resources.devices.as_deref())
-                .map(device_rules::plan)
-                .transpose()?,
+            devices,
         })
     }
 }
 
-fn place(bundle: &Bundle, options: &CreateOptions, host: &Host) -> Result<Placement> {
-    match options.cgroup_manager {
-        CgroupManager::Disabled => return Ok(Placement::Disabled),
-        CgroupManager::Systemd => {
-            return Err(Error::unsupported(
-                "--systemd-cgroup: the systemd driver is not there yet",
-            )
-            .with_hint("use the cgroupfs driver, with podman `--cgroup-manager=cgroupfs`"));
-        }
-        CgroupManager::Cgroupfs => {}
+fn place(bundle: &Bundle, options: &CreateOptions, host: &Host) -> Placement {
+    if options.cgroup_manager == CgroupManager::Disabled {
+        return Placement::Disabled;
     }
     match &host.cgroup2 {
-        None => Ok(Placement::None {
+        None => Placement::None {
             reason: "no cgroup2 is mounted".into(),
-        }),
-        Some(cgroup2) => {
-            let given = bundle
-                .config
-                .linux()
-                .cgroups_path
-                .as_deref()
-                .unwrap_or_default();
-            Ok(Placement::Path {
-                mount: HostPath::new(&cgroup2.mount),
-                path: cgroup_path(given, &options.id, cgroup2),
-            })
-        }
+        },
+        Some(cgroup2) => Placement::Path {
+            mount: HostPath::new(&cgroup2.mount),
+            path: cgroup_path(cgroups_path(bundle), &options.id, cgroup2),
+        },
+    }
+}
+
+fn plan_unit(
+    bundle: &Bundle,
+    options: &CreateOptions,
+    host: &Host,
+    devices: Option<&[DeviceRule]>,
+) -> Result<Placement> {
+    let cgroup2 = host.cgroup2.as_ref().ok_or_else(|| {
+        Error::unsupported("the systemd driver needs cgroup2, which is not mounted")
+            .with_hint("boot with systemd.unified_cgroup_hierarchy=1, or mount cgroup2")
+    })?;
+    let version = bundle.config.oci_version.as_deref().unwrap_or_default();
+    let settings = match &bundle.config.linux().resources {
+        Some(given) => limits::settings(given, version, limits::Target::InUse, &mut Vec::new())?,
+        None => Vec::new(),
+    };
+    let wishes = scope::Wishes {
+        id: &options.id,
+        cgroups_path: cgroups_path(bundle),
+        annotations: &bundle.config.annotations,
+        settings: &settings,
+        devices,
+    };
+    Ok(Placement::Unit {
+        mount: HostPath::new(&cgroup2.mount),
+        scope: Scope::plan(&wishes, whose_systemd(options, host))?,
+    })
+}
+
+/// An ordinary user asks his own systemd, and so does podman, which calls as root of a user
+/// namespace that it made for him. Root of a container that has a systemd of its own has no
+/// session there, and asks that one.
+fn whose_systemd(options: &CreateOptions, host: &Host) -> Bus {
+    match is_rootless(options, host) && (host.euid != 0 || host.has_session) {
+        true => Bus::User,
+        false => Bus::System,
+    }
+}
+
+fn cgroups_path(bundle: &Bundle) -> &str {
+    let given = &bundle.config.linux().cgroups_path;
+    given.as_deref().unwrap_or_default()
+}
+
+/// What `rt update` changes, all of it or nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Change {
+    pub settings: Vec<Setting>,
+    pub devices: Option<Vec<DeviceRule>>,
+}
+
+impl Change {
+    /// The same in systemd's words.
+    pub fn properties(&self, bus: Bus) -> Vec<Property> {
+        scope::update(&self.settings, self.devices.as_deref(), bus)
     }
 }
 
 /// What `rt update` writes into the cgroup of a container that is there. `version` is its
 /// ociVersion.
-pub fn for_update(
-    given: &Resources,
-    version: &str,
-    warnings: &mut Vec<String>,
-) -> Result<(Vec<Setting>, Option<Vec<DeviceRule>>)> {
+pub fn for_update(given: &Resources, version: &str, warnings: &mut Vec<String>) -> Result<Change> {
     let settings = limits::settings(given, version, limits::Target::InUse, warnings)?;
     // Engines that know of no device send an empty list.
     let devices = given.devices.as_deref().filter(|rules| !rules.is_empty());
-    Ok((settings, devices.map(device_rules::plan).transpose()?))
+    Ok(Change {
+        settings,
+        devices: devices.map(device_rules::plan).transpose()?,
+    })
 }
 
 /// An absolute path counts from the mount; a relative one from the parent of the caller's

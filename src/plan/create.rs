@@ -124,7 +124,7 @@ impl Plan {
 }
 
 /// podman calls as uid 0 of its own user namespace, so the uid alone tells nothing.
-fn is_rootless(options: &CreateOptions, host: &Host) -> bool {
+pub(super) fn is_rootless(options: &CreateOptions, host: &Host) -> bool {
     match options.rootless {
         Rootless::Yes => true,
         Rootless::No => false,

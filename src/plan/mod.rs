@@ -30,6 +30,7 @@ mod personality;
 pub mod process;
 pub mod rootfs;
 mod scheduling;
+pub mod scope;
 mod seccomp;
 mod sysctl;
 

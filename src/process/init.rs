@@ -6,6 +6,7 @@
 
 use std::convert::Infallible;
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::unistd::{Gid, Uid};
@@ -55,8 +56,8 @@ pub fn run(init: &Init<'_>, birth: Birth) -> Infallible {
         in_cgroup,
     } = birth;
     let made = Procfs::open().and_then(|procfs| {
-        init.enter_namespaces(&wire, &procfs, pending, in_cgroup)?;
-        init.make_container(&wire, &procfs)
+        let own_cgroup = init.enter_namespaces(&wire, &procfs, pending, in_cgroup)?;
+        init.make_container(&wire, &procfs, own_cgroup)
     });
     let program = match made {
         Ok(program) => program,
@@ -108,13 +109,14 @@ impl Init<'_> {
         Ok(())
     }
 
+    /// Returns where the container's cgroup is on the host, if it has one.
     fn enter_namespaces(
         &self,
         wire: &Wire,
         procfs: &Procfs,
         pending: Vec<Pending>,
         in_cgroup: bool,
-    ) -> Result<()> {
+    ) -> Result<Option<PathBuf>> {
         let namespaces = &self.plan.namespaces;
         let maps = namespaces.id_maps.as_ref();
         if maps.is_some_and(IdMaps::by_ordinary_user) {
@@ -144,9 +146,10 @@ impl Init<'_> {
         join::rest(pending)?;
         if self.has_cgroup && !in_cgroup {
             wire.ask(Request::EnterCgroup, None)?;
-            if namespaces.is_new(Kind::Cgroup) {
-                kernel::unshare(Kind::Cgroup.flag())?;
-            }
+        }
+        let own_cgroup = self.own_cgroup(procfs)?;
+        if self.has_cgroup && !in_cgroup && namespaces.is_new(Kind::Cgroup) {
+            kernel::unshare(Kind::Cgroup.flag())?;
         }
         nix::unistd::setsid().map_err(|errno| Error::syscall("setsid", "", errno as i32))?;
         let searcher = if namespaces.is_private(Kind::User) {
@@ -156,17 +159,35 @@ impl Init<'_> {
         };
         let entry = KeyringEntry::Make(searcher);
         security::enter_session_keyring(&self.plan.process, procfs.own(), entry)?;
-        values::bring_loopback_up(namespaces)
+        values::bring_loopback_up(namespaces)?;
+        Ok(own_cgroup)
+    }
+
+    fn own_cgroup(&self, procfs: &Procfs) -> Result<Option<PathBuf>> {
+        Ok(match &self.plan.cgroup.placement {
+            Placement::Path { mount, path } if self.has_cgroup => Some(mount.as_path().join(path)),
+            // Where a unit's is, only the kernel says.
+            Placement::Unit { mount, .. } => {
+                let own = crate::host::parse_own_cgroup(&procfs.read_own("cgroup")?);
+                own.map(|own| mount.as_path().join(own))
+            }
+            _ => None,
+        })
     }
 
     /// Everything that the container's file system and the payload need, up to Ready.
-    fn make_container(&self, wire: &Wire, procfs: &Procfs) -> Result<Program> {
+    fn make_container(
+        &self,
+        wire: &Wire,
+        procfs: &Procfs,
+        own_cgroup: Option<PathBuf>,
+    ) -> Result<Program> {
         let plan = self.plan;
         let ask = |index| {
             wire.ask(Request::MountFd(index), None)?
                 .ok_or_else(|| Error::system("the parent sent no mount"))
         };
-        let prepared = rootfs::prepare(&plan.rootfs, &self.rootfs_context(&ask))?;
+        let prepared = rootfs::prepare(&plan.rootfs, &self.rootfs_context(own_cgroup, &ask))?;
         if !(plan.hooks.prestart.is_empty() && plan.hooks.create_runtime.is_empty()) {
             wire.ask(Request::RunHooks, None)?;
         }
@@ -208,12 +229,9 @@ impl Init<'_> {
 
     fn rootfs_context<'a>(
         &'a self,
+        own_cgroup: Option<PathBuf>,
         ask: &'a dyn Fn(usize) -> Result<std::os::fd::OwnedFd>,
     ) -> rootfs::Context<'a> {
-        let own_cgroup = match &self.plan.cgroup.placement {
-            Placement::Path { mount, path } if self.has_cgroup => Some(mount.as_path().join(path)),
-            _ => None,
-        };
         rootfs::Context {
             namespaces: &self.plan.namespaces,
             in_user_namespace: self.plan.namespaces.is_private(Kind::User) || self.plan.rootless,

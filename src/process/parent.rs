@@ -28,7 +28,7 @@ use super::gate::{Conclusion, Gate, Outcome};
 use super::init::{self, Init};
 use super::mounts::Mounts;
 use super::readiness::Relay;
-use super::spawn::{self, Inheritance, Spawned};
+use super::spawn::{self, Birthplace, Inheritance, Spawned};
 use super::wire::{Frame, Order, Request, Wire};
 use super::{idmap, notify, payload};
 
@@ -83,7 +83,7 @@ pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) 
     if plan.namespaces.is_private(Namespace::User) {
         security::limits::raise_hard_limits(&plan.process.rlimits);
     }
-    let cgroup = cgroup::create(&plan.cgroup, privilege(plan))?;
+    let mut cgroup = cgroup::create(&plan.cgroup, privilege(plan))?;
     let mounts_by_parent = opens_mounts(plan);
     let spawned = {
         let init = Init {
@@ -95,7 +95,12 @@ pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) 
             mounts_by_parent,
             hook_outputs: &hook_outputs,
         };
-        let directory = cgroup.as_ref().map(cgroup::Guard::fd);
+        let birthplace = match &cgroup {
+            None => Birthplace::Parents,
+            Some(guard) => guard
+                .fd()
+                .map_or(Birthplace::ParentsAtFirst, Birthplace::Cgroup),
+        };
         let mut keep = vec![outcome.as_fd()];
         keep.extend(gate.as_ref().map(AsFd::as_fd));
         keep.extend(hook_outputs.fds());
@@ -103,7 +108,7 @@ pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) 
             first: plan.descriptors.first_closed(),
             keep: &keep,
         };
-        spawn::spawn(&plan.namespaces, directory, &inheritance, |birth| {
+        spawn::spawn(&plan.namespaces, birthplace, &inheritance, |birth| {
             init::run(&init, birth)
         })
     };
@@ -111,9 +116,18 @@ pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) 
         Ok(spawned) => spawned,
         Err(error) => return Err(error.within("linux.namespaces")),
     };
-    if cgroup.is_none() {
-        record.cgroup = None;
+    if let Some(guard) = &mut cgroup
+        && let Err(error) = guard.enter(&plan.cgroup, process.pid())
+    {
+        return Err(last_words(process, &wire).unwrap_or(error));
     }
+    record.cgroup = record
+        .cgroup
+        .zip(cgroup.as_ref().and_then(cgroup::Guard::handle))
+        .map(|(record, handle)| CgroupRecord {
+            path: handle.path().to_owned(),
+            ..record
+        });
     record.init = Identity::of(process.pid())?;
     let mut child = Child {
         process,
@@ -129,6 +143,19 @@ pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) 
     }
     child.serve(plan, slot, wishes, signals)?;
     Ok(child)
+}
+
+/// Why init has ended, where it did that by itself.
+fn last_words(process: OwnedProcess, wire: &Wire) -> Option<Error> {
+    drop(process);
+    while let Ok(Some((frame, _))) = wire.receive() {
+        match frame {
+            Frame::Log(level, line) => log::emit(level, &line),
+            Frame::Failed(error) => return Some(error.within("init")),
+            Frame::Request(_) | Frame::Born { .. } => {}
+        }
+    }
+    None
 }
 
 fn privilege(plan: &Plan) -> cgroup::Privilege {
@@ -150,13 +177,24 @@ pub fn new_record(plan: &Plan) -> Record {
     record.private_pid_namespace = plan.namespaces.is_new(Namespace::Pid);
     record.rootless = plan.rootless;
     record.session_keyring = plan.process.keyring.is_some();
-    if let Placement::Path { mount, path } = &plan.cgroup.placement {
-        record.cgroup = Some(CgroupRecord {
+    record.cgroup = match &plan.cgroup.placement {
+        Placement::Path { mount, path } => Some(CgroupRecord {
             mount: mount.as_path().to_owned(),
             path: path.clone(),
             manager: Manager::Cgroupfs,
-        });
-    }
+        }),
+        // The path is known for sure once systemd has made it; until then the unit's name is
+        // what counts.
+        Placement::Unit { mount, scope } => Some(CgroupRecord {
+            mount: mount.as_path().to_owned(),
+            path: scope.path.clone(),
+            manager: Manager::Systemd {
+                unit: scope.unit.clone(),
+                bus: scope.bus,
+            },
+        }),
+        Placement::Disabled | Placement::None { .. } => None,
+    };
     record
 }
 
@@ -222,8 +260,11 @@ impl Child {
                 }
             }
             Request::EnterCgroup => {
-                if let Some(cgroup) = &self.cgroup {
-                    cgroup.handle().attach(self.process.pid())?;
+                // systemd has moved it already.
+                if let Some(cgroup::Guard::Directory(_)) = &self.cgroup
+                    && let Some(handle) = self.cgroup_handle()
+                {
+                    handle.attach(self.process.pid())?;
                 }
             }
             Request::MountFd(index) => return mounts.make(index).map(Some),
@@ -293,6 +334,10 @@ impl Child {
         })
     }
 
+    fn cgroup_handle(&self) -> Option<&cgroup::Handle> {
+        self.cgroup.as_ref().and_then(cgroup::Guard::handle)
+    }
+
     /// Why init is gone without a word.
     fn post_mortem(&mut self, when: &str) -> Error {
         self.process.kill();
@@ -303,7 +348,7 @@ impl Child {
             Err(error) => return error.within(format!("init: it ended {when}")),
         };
         let error = Error::system(format!("init: it ended {when}, {ended}"));
-        match self.cgroup.as_ref().map(|c| c.handle().oom_kills()) {
+        match self.cgroup_handle().map(cgroup::Handle::oom_kills) {
             Some(Ok(Some(1..))) => error.with_hint(
                 "the kernel killed it for want of memory: linux.resources.memory.limit is too low for a start",
             ),

@@ -44,6 +44,13 @@ impl Procfs {
         self.own.as_fd()
     }
 
+    /// The whole of /proc/self/`path`.
+    pub fn read_own(&self, path: &str) -> Result<String> {
+        let file = procfs::open(self.own.as_fd(), path, OFlag::O_RDONLY)?;
+        std::io::read_to_string(std::fs::File::from(file))
+            .map_err(|e| Error::io("read", format!("/proc/self/{path}"), &e))
+    }
+
     /// Writes `value` to /proc/`path` in one call.
     pub fn write(&self, path: &str, value: &str) -> Result<()> {
         procfs::write(self.root.as_fd(), path, value.as_bytes())

@@ -50,6 +50,16 @@ impl Inheritance<'_> {
     }
 }
 
+/// Where init is born.
+#[derive(Clone, Copy)]
+pub enum Birthplace<'a> {
+    /// In its parent's cgroup, where it stays.
+    Parents,
+    /// The same, and it will be moved: its cgroup namespace has to wait for that.
+    ParentsAtFirst,
+    Cgroup(BorrowedFd<'a>),
+}
+
 /// Clones init into the plan's new namespaces and runs `init` there, which does not return.
 #[allow(
     unreachable_code,
@@ -57,7 +67,7 @@ impl Inheritance<'_> {
 )]
 pub fn spawn(
     namespaces: &Namespaces,
-    cgroup: Option<BorrowedFd<'_>>,
+    birthplace: Birthplace<'_>,
     inheritance: &Inheritance<'_>,
     init: impl FnOnce(Birth) -> std::convert::Infallible,
 ) -> Result<Spawned> {
@@ -69,10 +79,15 @@ pub fn spawn(
         .filter(|(kind, _)| namespaces.is_new(*kind) && *kind != Kind::Time)
         .fold(0, |flags, (kind, _)| flags | kind.flag());
     let bridged = bridge::is_needed(namespaces);
+    let cgroup = match birthplace {
+        Birthplace::Cgroup(cgroup) => Some(cgroup),
+        Birthplace::Parents | Birthplace::ParentsAtFirst => None,
+    };
     match process::clone(if bridged { 0 } else { flags }, cgroup)? {
         Cloned::Child { in_cgroup } => {
             drop(ours);
-            let placed = cgroup.is_none() || in_cgroup;
+            let in_cgroup = in_cgroup && cgroup.is_some();
+            let placed = in_cgroup || matches!(birthplace, Birthplace::Parents);
             let flags = if placed {
                 flags
             } else {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Identity;
 use crate::error::{Error, Result};
+use crate::plan::scope::Bus;
 
 /// The version of the file's form. It grows when an older `rt` would misread a newer file;
 /// a field that an older one may leave out of sight does not count.
@@ -65,7 +66,7 @@ pub struct CgroupRecord {
 #[serde(rename_all = "lowercase")]
 pub enum Manager {
     Cgroupfs,
-    Systemd { unit: String },
+    Systemd { unit: String, bus: Bus },
 }
 
 impl Record {
@@ -126,6 +127,7 @@ mod tests {
             path: "a/web".into(),
             manager: Manager::Systemd {
                 unit: "rt-web.scope".into(),
+                bus: Bus::User,
             },
         });
         record

@@ -197,6 +197,15 @@ fn new_datagram_socket(flags: SockFlag) -> Result<OwnedFd> {
     )
 }
 
+/// Connects to the stream socket of this name in the abstract namespace, unix(7).
+pub fn connect_abstract_stream(name: &[u8]) -> Result<OwnedFd> {
+    use std::os::linux::net::SocketAddrExt;
+    std::os::unix::net::SocketAddr::from_abstract_name(name)
+        .and_then(|address| UnixStream::connect_addr(&address))
+        .map(OwnedFd::from)
+        .map_err(|e| Error::io("connect", format!("@{}", String::from_utf8_lossy(name)), &e))
+}
+
 /// Waits for a connection.
 pub fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd> {
     let fd = check(

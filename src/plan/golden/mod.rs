@@ -7,6 +7,7 @@ mod mutations;
 
 use std::path::{Path, PathBuf};
 
+use super::cgroup::CgroupManager;
 use super::{CreateOptions, Plan};
 use crate::bundle::{Bundle, example, example_for};
 use crate::host::{Cgroup2, Host, IdRange, Subordinate, UserNamespace};
@@ -119,10 +120,13 @@ fn folder() -> PathBuf {
 }
 
 fn compare(name: &str, config: String, host: &Host) {
+    compare_text(name, &plan_text(config, host));
+}
+
+fn compare_text(name: &str, plan: &str) {
     let path = folder().join(format!("{name}.plan"));
-    let plan = plan_text(config, host);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&path, &plan).unwrap();
+        std::fs::write(&path, plan).unwrap();
     }
     let expected = std::fs::read_to_string(&path).unwrap_or_default();
     if plan != expected {
@@ -164,6 +168,21 @@ fn pod_member() {
 #[test]
 fn containerd() {
     compare("containerd", config("containerd"), &root());
+}
+
+/// The same, where systemd makes the cgroup, with words for it in annotations.
+#[test]
+fn a_unit_of_systemd() {
+    let mut config: serde_json::Value = serde_json::from_str(&config("containerd")).unwrap();
+    config["linux"]["cgroupsPath"] = "machine-pod.slice:cri:web".into();
+    config["annotations"]["org.systemd.property.TimeoutStopSec"] = "7".into();
+    config["annotations"]["run.oci.systemd.subgroup"] = "container".into();
+    let options = CreateOptions {
+        cgroup_manager: CgroupManager::Systemd,
+        ..CreateOptions::default()
+    };
+    let plan = plan(config.to_string(), options, &root());
+    compare_text("unit", &compact(&format!("{:#?}", plan.cgroup.placement)));
 }
 
 /// No maps given: the user's own id and the subordinate ones.

@@ -1,0 +1,118 @@
+//! The container's cgroup, where systemd makes it: a transient unit, asked for over D-Bus.
+//!
+//! Owns the unit from its start to its end. The client speaks as much of D-Bus as that takes,
+//! and has no thread (docs/design/0010-systemd.md says why it is rt's own).
+//!
+//! systemd wants to know a process when it makes a scope. So the container's first one is
+//! born in its parent's cgroup, systemd moves it while it waits, and then the limits that
+//! systemd has no word for are written as with the other driver.
+//!
+//! Runs in: parent.
+
+mod address;
+mod connection;
+mod manager;
+mod marshal;
+mod message;
+mod unmarshal;
+
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::unistd::Pid;
+
+pub use manager::Manager;
+
+use super::Handle;
+use crate::error::{Error, Result};
+use crate::log;
+use crate::plan::scope::value::Value;
+use crate::plan::scope::{Bus, Property, Scope};
+
+/// A unit for a container. Dropped, it is stopped unless it is kept.
+pub struct Unit {
+    manager: Manager,
+    scope: Scope,
+    started: bool,
+    kept: bool,
+}
+
+impl Unit {
+    /// Connects to systemd. Nothing is made yet.
+    pub fn prepare(scope: &Scope) -> Result<Unit> {
+        Ok(Unit {
+            manager: Manager::connect(scope.bus)?,
+            scope: scope.clone(),
+            started: false,
+            kept: false,
+        })
+    }
+
+    /// Starts the unit with the process `pid` in it, and opens its cgroup.
+    pub fn start(&mut self, mount: &Path, pid: Pid) -> Result<Handle> {
+        let mut properties = self.scope.properties.clone();
+        if !self.scope.is_slice() {
+            let pid = Value::Uint32(pid.as_raw().unsigned_abs());
+            properties.push(Property::new("PIDs", Value::Array("u".into(), vec![pid])));
+        }
+        let result = self.manager.start(&self.scope.unit, &properties);
+        // What is not done in time may be done later; what is refused may be somebody else's.
+        self.started = match &result {
+            Ok(()) => true,
+            Err(e) => e.is(Errno::ETIMEDOUT),
+        };
+        result?;
+        if self.scope.is_slice() {
+            let handle = self.open_slice(mount)?;
+            handle.attach(pid)?;
+            return Ok(handle);
+        }
+        // Only the kernel knows for sure: a user's systemd is somewhere below.
+        let handle = Handle::of_process(mount, pid)?;
+        let handle = handle.ok_or_else(|| self.lost("its process has ended"))?;
+        if handle.path().file_name() != self.scope.path.file_name() {
+            return Err(self.lost(&format!("its process is in {:?}", handle.path())));
+        }
+        match &self.scope.subgroup {
+            None => Ok(handle),
+            Some(name) => handle.enter_below(Path::new(name), pid),
+        }
+    }
+
+    fn open_slice(&mut self, mount: &Path) -> Result<Handle> {
+        let group = self.manager.control_group(&self.scope.unit)?;
+        let path = Path::new(group.trim_start_matches('/'));
+        Handle::open(mount, path)?.ok_or_else(|| self.lost("its cgroup is not there"))
+    }
+
+    fn lost(&self, why: &str) -> Error {
+        let unit = &self.scope.unit;
+        Error::system(format!("systemd: {unit:?} is started, but {why}"))
+    }
+
+    /// The unit stays when this value goes.
+    pub fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for Unit {
+    fn drop(&mut self) {
+        if self.started
+            && !self.kept
+            && let Err(e) = end(&mut self.manager, &self.scope.unit)
+        {
+            log::warning(|| format!("undoing: {e}"));
+        }
+    }
+}
+
+/// Ends the unit of a container, whatever state it is in. One that is not there is no error.
+pub fn end_unit(unit: &str, bus: Bus) -> Result<()> {
+    end(&mut Manager::connect(bus)?, unit)
+}
+
+fn end(manager: &mut Manager, unit: &str) -> Result<()> {
+    manager.stop(unit)?;
+    manager.reset_failed(unit)
+}

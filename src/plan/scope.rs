@@ -1,0 +1,244 @@
+//! The unit that systemd is asked for, where it makes the container's cgroup.
+//!
+//! Owns the words of that question: the unit's name and slice, and the properties that say in
+//! systemd's terms what config.json asks for. How it is asked is [`crate::cgroup`]'s.
+//!
+//! Runs in: parent; a function of its arguments.
+
+mod annotation;
+mod devices;
+mod limits;
+mod name;
+pub mod value;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::cgroup::{DeviceRule, Setting};
+use super::{ContainerPath, annotations};
+use crate::error::{Error, Result};
+use value::Value;
+
+/// Which systemd is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Bus {
+    /// Process 1.
+    System,
+    /// The caller's own.
+    User,
+}
+
+/// One property of a unit, as org.freedesktop.systemd1(5) names it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Property {
+    pub name: String,
+    pub value: Value,
+    /// The version of systemd that knows it; 0 for all that are in use.
+    pub since: u32,
+}
+
+/// A transient unit to be started.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scope {
+    pub bus: Bus,
+    pub unit: String,
+    /// The unit's cgroup, from the cgroup of the systemd that is asked.
+    pub path: PathBuf,
+    /// A cgroup below the unit's, in which the container is then.
+    pub subgroup: Option<String>,
+    pub properties: Vec<Property>,
+}
+
+/// What the container says about its unit.
+pub struct Wishes<'a> {
+    pub id: &'a str,
+    pub cgroups_path: &'a str,
+    pub annotations: &'a BTreeMap<String, String>,
+    /// What is to be written into a cgroup that may have other values: defaults too, since
+    /// systemd's own may be others than the kernel's (DefaultTasksMax= for one).
+    pub settings: &'a [Setting],
+    pub devices: Option<&'a [DeviceRule]>,
+}
+
+impl Property {
+    pub fn new(name: impl Into<String>, value: Value) -> Property {
+        Property {
+            name: name.into(),
+            value,
+            since: 0,
+        }
+    }
+
+    fn since(self, since: u32) -> Property {
+        Property { since, ..self }
+    }
+}
+
+impl Scope {
+    pub fn plan(wishes: &Wishes<'_>, bus: Bus) -> Result<Scope> {
+        let default_slice = match bus {
+            Bus::System => "system.slice",
+            Bus::User => "user.slice",
+        };
+        let place = name::place(wishes.cgroups_path, wishes.id, default_slice)?;
+        let mut scope = Scope {
+            bus,
+            subgroup: subgroup(wishes.annotations)?,
+            properties: Vec::new(),
+            unit: place.unit,
+            path: place.path,
+        };
+        scope.describe(wishes.id, &place.slice);
+        let limits = update(wishes.settings, wishes.devices, bus);
+        // What a user of systemd's own words asks for has the last word.
+        let annotations = annotation::properties(wishes.annotations)?;
+        scope
+            .properties
+            .retain(|p| annotations.iter().all(|a| a.name != p.name));
+        scope.properties.extend(limits);
+        scope.properties.extend(annotations);
+        Ok(scope)
+    }
+
+    /// A slice holds other units; the container's first process is moved into it by rt.
+    pub fn is_slice(&self) -> bool {
+        self.unit.ends_with(".slice")
+    }
+
+    fn describe(&mut self, id: &str, slice: &str) {
+        let boolean = |name: &str, value| Property::new(name, Value::Boolean(value));
+        let mut properties = vec![Property::new(
+            "Description",
+            Value::string(format!("rt container {id}")),
+        )];
+        if self.is_slice() {
+            properties.push(Property::new("Wants", Value::strings([slice])));
+        } else {
+            properties.push(Property::new("Slice", Value::string(slice)));
+            // What is below belongs to the container: systemd leaves it alone.
+            properties.push(boolean("Delegate", true));
+        }
+        properties.push(boolean("DefaultDependencies", false));
+        for controller in ["CPU", "Memory", "IO", "Tasks"] {
+            properties.push(boolean(&format!("{controller}Accounting"), true));
+        }
+        // A unit whose processes met a bad end goes too, though nobody comes to delete it.
+        properties.push(Property::new(
+            "CollectMode",
+            Value::string("inactive-or-failed"),
+        ));
+        self.properties = properties;
+    }
+}
+
+/// What a unit in use is told. An ordinary user's systemd cannot load device programs.
+pub fn update(settings: &[Setting], devices: Option<&[DeviceRule]>, bus: Bus) -> Vec<Property> {
+    let mut properties = limits::properties(settings);
+    if bus == Bus::System {
+        properties.extend(devices.map(devices::properties).into_iter().flatten());
+    }
+    properties
+}
+
+/// crun(1), run.oci.systemd.subgroup: the name of a cgroup below the scope. crun makes one
+/// called `container` where nothing is said; kubelet and cAdvisor expect none, and so does rt.
+fn subgroup(given: &BTreeMap<String, String>) -> Result<Option<String>> {
+    const KEY: &str = annotations::SYSTEMD_SUBGROUP;
+    match given.get(KEY).map(String::as_str) {
+        None | Some("") => Ok(None),
+        Some(name) => {
+            let clean = ContainerPath::new(name).beneath_root().to_owned();
+            match clean == *name {
+                true => Ok(Some(clean)),
+                false => Err(Error::invalid(format!(
+                    "annotations[{KEY:?}]: {name:?} is no path of a cgroup below another"
+                ))
+                .with_pointer(annotations::pointer(KEY))),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scope(annotations: &[(&str, &str)], bus: Bus) -> Result<Scope> {
+        let annotations = annotations
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect();
+        let settings = [Setting::new("", "pids.max", "max")];
+        let wishes = Wishes {
+            id: "web",
+            cgroups_path: "",
+            annotations: &annotations,
+            settings: &settings,
+            devices: Some(&[]),
+        };
+        Scope::plan(&wishes, bus)
+    }
+
+    fn value<'a>(scope: &'a Scope, name: &str) -> Option<&'a Value> {
+        let mut of_name = scope.properties.iter().filter(|p| p.name == name);
+        let found = of_name.next().map(|p| &p.value);
+        assert!(of_name.next().is_none(), "{name} is there twice");
+        found
+    }
+
+    #[test]
+    fn a_scope_is_delegated_and_has_the_limits() {
+        let system = scope(&[], Bus::System).unwrap();
+        assert_eq!(value(&system, "Delegate"), Some(&Value::Boolean(true)));
+        assert_eq!(
+            value(&system, "Slice"),
+            Some(&Value::string("system.slice"))
+        );
+        assert_eq!(value(&system, "TasksMax"), Some(&Value::Uint64(u64::MAX)));
+        assert_eq!(
+            value(&system, "DevicePolicy"),
+            Some(&Value::string("strict"))
+        );
+        let user = scope(&[], Bus::User).unwrap();
+        assert_eq!(value(&user, "Slice"), Some(&Value::string("user.slice")));
+        assert_eq!(value(&user, "DevicePolicy"), None);
+    }
+
+    #[test]
+    fn an_annotation_takes_the_place_of_what_rt_would_say() {
+        let given = [
+            ("org.systemd.property.CollectMode", "'inactive'"),
+            ("org.systemd.property.TimeoutStopSec", "3"),
+            ("org.systemd.other", "x"),
+        ];
+        let scope = scope(&given, Bus::System).unwrap();
+        assert_eq!(
+            value(&scope, "CollectMode"),
+            Some(&Value::string("inactive"))
+        );
+        assert_eq!(
+            value(&scope, "TimeoutStopUSec"),
+            Some(&Value::Uint64(3_000_000))
+        );
+    }
+
+    #[test]
+    fn a_subgroup_lies_below() {
+        let subgroup = |name| {
+            scope(&[("run.oci.systemd.subgroup", name)], Bus::System)
+                .map(|scope| scope.subgroup)
+                .map_err(|e| e.to_string())
+        };
+        assert_eq!(subgroup("").unwrap(), None);
+        assert_eq!(subgroup("container").unwrap(), Some("container".into()));
+        assert!(
+            subgroup("../x")
+                .unwrap_err()
+                .contains("run.oci.systemd.subgroup")
+        );
+        assert!(subgroup("/x").is_err());
+    }
+}
