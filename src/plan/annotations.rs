@@ -24,7 +24,7 @@ pub const SYSTEMD_SUBGROUP: &str = "run.oci.systemd.subgroup";
 const HANDLER: &str = "run.oci.handler";
 
 /// Those that change what rt does.
-const HONOURED: [&str; 7] = [
+const HONOURED: &[&str] = &[
     HOOKS_STDERR,
     HOOKS_STDOUT,
     KEEP_ORIGINAL_GROUPS,
