@@ -15,6 +15,7 @@
 mod bundle;
 mod cgroup;
 mod cli;
+mod criu;
 mod diagnose;
 mod error;
 mod hooks;

@@ -81,6 +81,12 @@ pub fn remove_own(root: &Root, id: &str, hooks: &Hooks) -> Result<()> {
     destroy_with(open_ended(root, id)?, hooks)
 }
 
+/// The end of `checkpoint`: CRIU has ended the processes. The container is locked.
+pub fn remove_dumped(container: Container) -> Result<()> {
+    processes::end_init(&container)?;
+    destroy(container)
+}
+
 /// Removes a container whose processes have ended; one that is in any other state stays as
 /// it is.
 fn remove_ended(root: &Root, id: &str) -> Result<()> {

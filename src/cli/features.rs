@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Global, Verb, print, version};
 use crate::bundle::mount_options::{Meaning, WORDS};
+use crate::criu;
 use crate::error::{Error, Result};
 use crate::plan::namespaces::Kind;
 use crate::seccomp::{Action, Arch, Flag, Operator};
@@ -39,7 +40,7 @@ fn features() -> Value {
         "mountOptions": mount_options(),
         "linux": linux(),
         "annotations": {
-            "org.opencontainers.runc.checkpoint.enabled": "false",
+            "org.opencontainers.runc.checkpoint.enabled": criu::find(None).is_ok().to_string(),
             "rt.version": version::NUMBER,
             "rt.commit": version::COMMIT,
         },

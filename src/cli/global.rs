@@ -3,7 +3,7 @@
 //! Runs in: parent.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
@@ -155,6 +155,10 @@ impl Global {
             (None, true) => CgroupManager::Systemd,
             (None, false) => CgroupManager::Cgroupfs,
         }
+    }
+
+    pub fn criu(&self) -> Option<&Path> {
+        self.criu.as_deref()
     }
 
     pub fn rootless(&self) -> Rootless {

@@ -9,6 +9,7 @@
 mod bundle_options;
 mod checkpoint;
 mod create;
+mod criu_options;
 mod delete;
 mod events;
 mod exec;
@@ -77,12 +78,15 @@ trait Verb: clap::Args {
     const USAGE: Option<&'static str> = None;
     /// The exit status of a call that fails after its options were understood.
     const FAILURE: u8 = 1;
-    /// False for a verb that understands its options and does nothing else yet. Engines ask
-    /// by `NAME --help` whether it works, so for such a verb that fails too.
-    const WORKS: bool = true;
     /// True for a verb that comes near a container's processes, which must not be able to
     /// write to the binary that it runs ([`shield`]).
     const SHIELDED: bool = false;
+
+    /// Why this verb cannot do anything here, or not yet. Engines ask by `NAME --help` whether
+    /// it works, so then that fails too.
+    fn works() -> Result<()> {
+        Ok(())
+    }
 
     /// Returns the exit status: 0, or that of the payload.
     fn run(self, global: &Global) -> Result<u8>;
@@ -93,7 +97,7 @@ struct Entry {
     about: &'static str,
     usage: Option<&'static str>,
     failure: u8,
-    works: bool,
+    works: fn() -> Result<()>,
     shielded: bool,
     options: fn(Command) -> Command,
     run: fn(&ArgMatches, &Global) -> Result<u8>,
@@ -105,7 +109,7 @@ const fn entry<V: Verb>() -> Entry {
         about: V::ABOUT,
         usage: V::USAGE,
         failure: V::FAILURE,
-        works: V::WORKS,
+        works: V::works,
         shielded: V::SHIELDED,
         options: V::augment_args,
         run: |matches, global| {

@@ -33,7 +33,10 @@ enum Action {
 impl Verb for Mounts {
     const NAME: &'static str = "mounts";
     const ABOUT: &'static str = "Add mounts to a running container, or remove them";
-    const WORKS: bool = false;
+
+    fn works() -> Result<()> {
+        Err(not_yet(Self::NAME))
+    }
 
     fn run(self, _global: &Global) -> Result<u8> {
         Err(not_yet(Self::NAME))

@@ -75,9 +75,9 @@ fn parse_verb(entry: &'static Entry, rest: Vec<OsString>, global: Global) -> Res
         }
         Err(e) if e.kind() == ErrorKind::DisplayHelp => {
             let text = e.render().to_string();
-            Ok(match entry.works {
-                true => Parsed::Text(text),
-                false => Parsed::TextThen(text, super::not_yet(entry.name)),
+            Ok(match (entry.works)() {
+                Ok(()) => Parsed::Text(text),
+                Err(why) => Parsed::TextThen(text, why),
             })
         }
         Err(e) => Err(usage_error(&e)),

@@ -215,9 +215,9 @@ fn help_is_there_for_all_and_for_each() {
             panic!("{}", verb.name);
         };
         let text = match parsed {
-            Parsed::Text(text) if verb.works => text,
+            Parsed::Text(text) if (verb.works)().is_ok() => text,
             // podman asks `checkpoint --help` whether it works.
-            Parsed::TextThen(text, error) if !verb.works => {
+            Parsed::TextThen(text, error) => {
                 assert_eq!(error.kind(), Kind::Unsupported);
                 text
             }

@@ -11,6 +11,7 @@
 pub mod annotations;
 mod capabilities;
 pub mod cgroup;
+pub mod checkpoint;
 mod create;
 mod device_rules;
 mod devices;
@@ -24,7 +25,7 @@ mod mount_ids;
 pub mod mount_label;
 mod mounts;
 pub mod namespaces;
-mod notify;
+pub mod notify;
 pub mod path;
 mod personality;
 pub mod process;

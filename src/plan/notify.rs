@@ -10,7 +10,7 @@ use std::ffi::CString;
 use super::rootfs::{Mount, Pivot, Rootfs, Source};
 use super::{ContainerPath, HostPath};
 
-const DIRECTORY: &str = "/run/notify";
+pub const DIRECTORY: &str = "/run/notify";
 const VARIABLE: &str = "NOTIFY_SOCKET=";
 const ENTRY: &std::ffi::CStr = c"NOTIFY_SOCKET=/run/notify/notify.sock";
 

@@ -8,6 +8,9 @@
 //! | `bridge`      | short-lived, only to join namespaces that init has to be born into  |
 //! | `init`        | becomes the payload: makes everything inside                        |
 //! | `enter`       | the same for `rt exec`, in a container that is there already        |
+//! | `checkpoint`  | `rt checkpoint`: has CRIU dump a container                          |
+//! | `restore`     | `rt restore`: the parent's part where CRIU makes the container      |
+//! | `criu`        | becomes `criu swrk` of the two                                      |
 //! | `foreground`  | `rt run` and `rt exec` once the payload runs: signals, tty, status  |
 //!
 //! and one file for each thing between them: `wire` (parent and init), `gate` (`rt start` and
@@ -35,6 +38,8 @@
 //! comes from the container's side.
 
 pub mod bridge;
+pub mod checkpoint;
+pub mod criu;
 pub mod enter;
 pub mod foreground;
 pub mod gate;
@@ -48,6 +53,7 @@ pub mod parent;
 pub mod payload;
 pub mod procfs;
 pub mod readiness;
+pub mod restore;
 pub mod shield;
 pub mod spawn;
 pub mod wire;

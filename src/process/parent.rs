@@ -158,7 +158,7 @@ fn last_words(process: OwnedProcess, wire: &Wire) -> Option<Error> {
     None
 }
 
-fn privilege(plan: &Plan) -> cgroup::Privilege {
+pub(super) fn privilege(plan: &Plan) -> cgroup::Privilege {
     if plan.rootless {
         cgroup::Privilege::Rootless
     } else {
@@ -177,6 +177,9 @@ pub fn new_record(plan: &Plan) -> Record {
     record.private_pid_namespace = plan.namespaces.is_new(Namespace::Pid);
     record.rootless = plan.rootless;
     record.session_keyring = plan.process.keyring.is_some();
+    if plan.process.terminal.is_none() {
+        record.streams = streams();
+    }
     record.cgroup = match &plan.cgroup.placement {
         Placement::Path { mount, path } => Some(CgroupRecord {
             mount: mount.as_path().to_owned(),
@@ -196,6 +199,14 @@ pub fn new_record(plan: &Plan) -> Record {
         Placement::Disabled | Placement::None { .. } => None,
     };
     record
+}
+
+/// This process's three streams, which become the payload's.
+fn streams() -> Vec<String> {
+    (0..3)
+        .filter_map(|number| std::fs::read_link(format!("/proc/self/fd/{number}")).ok())
+        .map(|target| target.to_string_lossy().into_owned())
+        .collect()
 }
 
 /// In a user namespace that is not the caller's, new or joined, sources of bind mounts may lie

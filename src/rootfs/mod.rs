@@ -21,6 +21,7 @@ mod mount;
 mod pivot;
 mod propagation;
 mod pseudo;
+mod restore;
 #[cfg(test)]
 mod tests;
 
@@ -36,6 +37,7 @@ use crate::plan::rootfs::{Mount, Pivot, Rootfs};
 
 pub use beneath::Root;
 pub use instance::detached;
+pub use restore::lay_out;
 
 /// What the mounts need to know about the rest of the container.
 pub struct Context<'a> {

@@ -39,6 +39,10 @@ pub struct Record {
     /// Whether init made the session keyring `_ses.ID`, which `exec` then joins.
     #[serde(default)]
     pub session_keyring: bool,
+    /// What the payload's three streams were at the start, `pipe:[123]`: CRIU finds a pipe by
+    /// it in the images. Empty with a terminal.
+    #[serde(default)]
+    pub streams: Vec<String>,
 }
 
 /// How far `create` has come.
@@ -86,6 +90,7 @@ impl Record {
             private_pid_namespace: false,
             rootless: false,
             session_keyring: false,
+            streams: Vec::new(),
         }
     }
 

@@ -278,7 +278,7 @@ impl Slot {
         self.directory.as_fd()
     }
 
-    #[cfg(test)]
+    /// Where that is on the host.
     pub fn path(&self) -> &Path {
         self.directory.path()
     }

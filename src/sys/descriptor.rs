@@ -1,4 +1,4 @@
-//! Descriptors by the range: close_range(2).
+//! Descriptors by number: those of the caller, and ranges, close_range(2).
 
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
@@ -37,6 +37,29 @@ pub fn was_passed(fd: RawFd) -> bool {
     // SAFETY: reading flags touches no memory.
     let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
     flags >= 0 && flags & libc::FD_CLOEXEC == 0
+}
+
+/// The number by which another process finds `fd` below /proc/PID/fd.
+pub fn number(fd: BorrowedFd<'_>) -> RawFd {
+    fd.as_raw_fd()
+}
+
+/// Whether descriptor number `fd` can be written to; EBADF: it is not open.
+pub fn is_writable(fd: RawFd) -> nix::Result<bool> {
+    // SAFETY: reading flags touches no memory.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFL) };
+    Errno::result(flags).map(|flags| flags & libc::O_ACCMODE != libc::O_RDONLY)
+}
+
+/// Writes one zero byte to descriptor number `fd` of the caller's and closes it, as programs
+/// say that they are ready.
+pub fn announce(fd: RawFd) -> nix::Result<()> {
+    // SAFETY: one byte of a live local.
+    let written = unsafe { libc::write(fd, [0u8].as_ptr().cast(), 1) };
+    let written = Errno::result(written).map(drop);
+    // SAFETY: the caller of `rt` gave this descriptor to be used up, and nothing here owns it.
+    unsafe { libc::close(fd) };
+    written
 }
 
 /// When [`close_from`] takes effect.

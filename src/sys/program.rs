@@ -52,7 +52,11 @@ pub fn start(program: &Program) -> Result<OwnedProcess, Error> {
     check(blocked, "rt_sigprocmask", "SIG_SETMASK, ~[]")?;
     let cloned = process::clone(0, None);
     if let Ok(Cloned::Child { .. }) = cloned {
-        let errno = become_program(program, &argv, &envp, &streams);
+        if let Some(directory) = program.directory {
+            // SAFETY: a live C string, which the call reads.
+            unsafe { libc::chdir(directory.as_ptr()) };
+        }
+        let errno = become_program(program.path, &argv, &envp, &streams);
         report_and_exit(&writer, errno);
     }
     let restored = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mask), None);
@@ -72,30 +76,46 @@ pub fn start(program: &Program) -> Result<OwnedProcess, Error> {
     }
 }
 
+/// In a cloned process: replaces it by the program at `path`, which gets `descriptors` as 0, 1,
+/// 2 and so on, and nothing else. Comes back only with what went wrong.
+pub fn replace(
+    path: &CStr,
+    args: &[CString],
+    env: &[CString],
+    descriptors: &[BorrowedFd],
+) -> Error {
+    let number = descriptors.len() as i32;
+    let copies: Result<Vec<OwnedFd>, Error> =
+        descriptors.iter().map(|fd| above(*fd, number)).collect();
+    match copies {
+        Ok(copies) => {
+            let errno = become_program(path, &pointers(args), &pointers(env), &copies);
+            Error::syscall("execve", format_args!("{path:?}"), errno as i32)
+        }
+        Err(error) => error,
+    }
+}
+
 /// In the child. Comes back only with the errno of what was refused.
 fn become_program(
-    program: &Program,
+    path: &CStr,
     argv: &[*const libc::c_char],
     envp: &[*const libc::c_char],
-    streams: &[OwnedFd; 3],
+    descriptors: &[OwnedFd],
 ) -> Errno {
-    for (number, stream) in (0..).zip(streams) {
-        // SAFETY: 0, 1 and 2 belong to the child, which goes on to be another program; the
+    for (number, descriptor) in (0..).zip(descriptors) {
+        // SAFETY: these numbers belong to the child, which goes on to be another program; the
         // sources are above them.
-        if unsafe { libc::dup2(stream.as_raw_fd(), number) } < 0 {
+        if unsafe { libc::dup2(descriptor.as_raw_fd(), number) } < 0 {
             return Errno::last();
         }
     }
-    if let Some(directory) = program.directory {
-        // SAFETY: a live C string, which the call reads.
-        unsafe { libc::chdir(directory.as_ptr()) };
-    }
     // Ours are close-on-exec, but the caller of `rt` may have left some of its own open.
-    let _ = descriptor::close_from(3, Close::OnExec);
+    let _ = descriptor::close_from(descriptors.len() as u32, Close::OnExec);
     process::reset_signals();
     // SAFETY: the path is a C string, both arrays are of C strings and end with a null
     // pointer, and all of it lives in the copied memory of the parent.
-    unsafe { libc::execve(program.path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+    unsafe { libc::execve(path.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
     Errno::last()
 }
 
@@ -120,10 +140,14 @@ fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
 
 /// A duplicate that no stream of the child can overwrite.
 fn above_streams(fd: BorrowedFd) -> Result<OwnedFd, Error> {
+    above(fd, 3)
+}
+
+fn above(fd: BorrowedFd, first: i32) -> Result<OwnedFd, Error> {
     let copy = check(
-        fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(3)),
+        fcntl(fd, FcntlArg::F_DUPFD_CLOEXEC(first)),
         "fcntl",
-        "F_DUPFD_CLOEXEC, 3",
+        format_args!("F_DUPFD_CLOEXEC, {first}"),
     )?;
     // SAFETY: fcntl just made this descriptor for us.
     Ok(unsafe { OwnedFd::from_raw_fd(copy) })

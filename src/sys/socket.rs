@@ -91,6 +91,12 @@ pub fn next_length(socket: BorrowedFd<'_>) -> nix::Result<usize> {
     })
 }
 
+/// Nothing more will be sent: the other end reads its end.
+pub fn end_of_words(socket: BorrowedFd<'_>) {
+    // ENOTCONN: the other end has gone, and needs no word.
+    let _ = nix::sys::socket::shutdown(socket.as_raw_fd(), nix::sys::socket::Shutdown::Write);
+}
+
 /// A listening socket at `directory`/`name`, whatever the length of the directory's path.
 ///
 /// sun_path holds 107 bytes, less than the state path of a rootless docker, so the address

@@ -1,0 +1,355 @@
+//! `rt restore`: a container whose processes CRIU makes.
+//!
+//! Owns what is around them, as `parent` does for a container that is created: cgroup with its
+//! limits and device rules, state, hooks, console. CRIU is born in the cgroup, in a mount
+//! namespace with the container's root laid out, and makes the first process as this one's
+//! child.
+//!
+//! ```text
+//!    parent                       criu
+//!      | restore ---------------->  |
+//!      | <----- setup-namespaces -  |  hooks prestart, createRuntime
+//!      | <---- orphan-pts-master -  |  the terminal's master: console socket, or foreground
+//!      | <--------- post-restore -  |  all is there and stands still: state.json
+//!      | <-------------- success -  |  it runs
+//! ```
+//!
+//! createContainer and startContainer hooks belong to the making of a root and to the start of
+//! a program, neither of which happens here.
+//!
+//! Runs in: parent, with the rights of root.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::fcntl::OFlag;
+use nix::unistd::Pid;
+
+use crate::cgroup;
+use crate::criu::Service;
+use crate::criu::message::{Kind, Notification, Request};
+use crate::criu::options::{CgroupsMode, JoinNamespace, NetworkLock, Options, Switches};
+use crate::error::{Context, Error, Result};
+use crate::hooks;
+use crate::plan::checkpoint::External;
+use crate::plan::namespaces::Kind as Namespace;
+use crate::plan::{HostPath, Plan, notify};
+use crate::rootfs::Root;
+use crate::security;
+use crate::state::{Identity, Phase, Record, Slot, Status};
+use crate::sys::file;
+use crate::sys::process::OwnedProcess;
+use crate::terminal::Foreground;
+
+use super::checkpoint::{
+    DESCRIPTORS, Places, bytes, external_key, external_mount, path_of, require_possible,
+    require_version, settings_file,
+};
+use super::criu::{NOTIFY, Stage, passed_number, root_below, start_on};
+use super::foreground::{self, Signals};
+use super::parent;
+
+const LOG: &str = "restore.log";
+
+/// What the caller wants of a restore.
+pub struct Wishes<'a> {
+    pub places: Places,
+    /// The bytes of config.json, kept for exec and delete.
+    pub config: &'a [u8],
+    pub console_socket: Option<HostPath>,
+    pub empty_namespaces: u32,
+    pub cgroups_mode: CgroupsMode,
+    pub network_lock: Option<NetworkLock>,
+    pub lsm_profile: Option<String>,
+    pub lsm_mount_context: Option<String>,
+    pub switches: Switches,
+}
+
+/// A container that runs again. Dropped, it is killed and undone.
+pub struct Restored {
+    pub process: OwnedProcess,
+    pub record: Record,
+    terminal: Option<Foreground>,
+    cgroup: Option<cgroup::Guard>,
+}
+
+/// Restores the container of `plan` from its images. Errors undo everything; the state
+/// directory is the caller's `slot`.
+pub fn restore(
+    plan: &Plan,
+    external: &External,
+    slot: &Slot,
+    wishes: &Wishes<'_>,
+    signals: &Signals,
+) -> Result<Restored> {
+    require_possible(external)?;
+    security::require_support(&plan.process)?;
+    security::require_mount_label_support(plan.rootfs.mount_label.as_ref())?;
+    let places = &wishes.places;
+    places.make()?;
+    let mut options = decide(plan, external, wishes)?;
+    let hook_outputs = hooks::Outputs::open(&plan.hooks)?;
+    let mut record = parent::new_record(plan);
+    slot.save_config(wishes.config)?;
+    slot.save(&record)?;
+    let cgroup = cgroup::create(&plan.cgroup, parent::privilege(plan))?;
+    let place = std::fs::canonicalize(slot.path())
+        .map_err(|e| Error::io("realpath", slot.path(), &e))
+        .map(HostPath::new)?;
+    options.root = root_below(&place);
+    slot.make_notify_directory()?;
+    let notify_directory = bytes(place.as_path().join(OsStr::from_bytes(NOTIFY.to_bytes())));
+    options.external.push(external_mount(
+        notify::DIRECTORY.as_bytes(),
+        &notify_directory,
+    ));
+    let passed = join_namespaces(external, &mut options)?;
+    let stage = Stage {
+        plan,
+        place: &place,
+        passed: &passed,
+    };
+    let mut service = start_on(places, &stage)?;
+    let cgroup = place_in_cgroup(&service, cgroup, plan, &mut record, &mut options)?;
+    require_version(&mut service)?;
+    service.explain_by(places.work_or_images().join(LOG));
+    let mut making = Making {
+        plan,
+        slot,
+        wishes,
+        hook_outputs,
+        record,
+        terminal: None,
+        process: None,
+    };
+    service.converse(
+        &Request::Run(Kind::Restore, &options),
+        &|fd| signals.wait_for(fd),
+        &mut |notification, fd| making.notified(notification, fd),
+    )?;
+    service.finish()?;
+    let process = making
+        .process
+        .ok_or_else(|| Error::system("criu restore: it does not say which process it made"))?;
+    Ok(Restored {
+        process,
+        record: making.record,
+        terminal: making.terminal,
+        cgroup,
+    })
+}
+
+/// Moves CRIU into the cgroup, so that what it restores is charged to the container from the
+/// first page on, and tells it where that is.
+fn place_in_cgroup(
+    service: &Service,
+    cgroup: Option<cgroup::Guard>,
+    plan: &Plan,
+    record: &mut Record,
+    options: &mut Options,
+) -> Result<Option<cgroup::Guard>> {
+    let Some(mut guard) = cgroup else {
+        record.cgroup = None;
+        options.cgroups_mode = CgroupsMode::Ignore;
+        return Ok(None);
+    };
+    let pid = service.process().pid();
+    guard.enter(&plan.cgroup, pid)?;
+    if let (Some(handle), Some(record)) = (guard.handle(), &mut record.cgroup) {
+        handle.attach(pid)?;
+        record.path = handle.path().to_owned();
+        options.cgroup_root = Some(bytes(Path::new("/").join(handle.path())));
+    }
+    guard.confine(&plan.cgroup, parent::privilege(plan))?;
+    Ok(Some(guard))
+}
+
+/// What is known before anything is made.
+fn decide(plan: &Plan, external: &External, wishes: &Wishes<'_>) -> Result<Options> {
+    Ok(Options {
+        config_file: settings_file(&external.settings),
+        empty_namespaces: wishes.empty_namespaces,
+        network_lock: wishes.network_lock,
+        lsm_profile: wishes.lsm_profile.clone(),
+        lsm_mount_context: wishes.lsm_mount_context.clone(),
+        external: external_mounts(plan, external),
+        inherit: read_descriptors(&wishes.places)?,
+        cgroups_mode: wishes.cgroups_mode,
+        switches: Switches {
+            restore_sibling: true,
+            evasive_devices: true,
+            ..wishes.switches
+        },
+        ..wishes.places.options(LOG)
+    })
+}
+
+/// A restore that CRIU is at work on.
+struct Making<'a> {
+    plan: &'a Plan,
+    slot: &'a Slot,
+    wishes: &'a Wishes<'a>,
+    hook_outputs: hooks::Outputs,
+    record: Record,
+    terminal: Option<Foreground>,
+    process: Option<OwnedProcess>,
+}
+
+impl Making<'_> {
+    fn notified(&mut self, notification: &Notification, fd: Option<OwnedFd>) -> Result<()> {
+        match notification.script.as_str() {
+            "setup-namespaces" => self.run_hooks(notification.pid),
+            "orphan-pts-master" => {
+                let master = fd.ok_or_else(|| Error::system("criu sent no terminal"))?;
+                self.take_terminal(master)
+            }
+            "post-restore" => self.note(notification.pid),
+            _ => Ok(()),
+        }
+    }
+
+    fn run_hooks(&mut self, pid: Option<i32>) -> Result<()> {
+        let hooks = &self.plan.hooks;
+        if hooks.prestart.is_empty() && hooks.create_runtime.is_empty() {
+            return Ok(());
+        }
+        self.record.init = identity(pid)?;
+        // Hooks may look at the state.
+        self.slot.save(&self.record)?;
+        let state = parent::hook_state(&self.record, Status::Creating)?;
+        let start = hooks::Start::InBundle(self.plan.bundle.as_path());
+        hooks::run(&hooks.prestart, &state, start, &self.hook_outputs)?;
+        hooks::run(&hooks.create_runtime, &state, start, &self.hook_outputs)
+    }
+
+    fn take_terminal(&mut self, master: OwnedFd) -> Result<()> {
+        match &self.wishes.console_socket {
+            Some(path) => crate::terminal::send_to_console_socket(path.as_path(), master.as_fd())
+                .context(|| "--console-socket"),
+            None => {
+                self.terminal = Some(foreground::terminal(master)?);
+                Ok(())
+            }
+        }
+    }
+
+    /// From now on it counts as running.
+    fn note(&mut self, pid: Option<i32>) -> Result<()> {
+        self.record.init = identity(pid)?;
+        if let Some(init) = self.record.init {
+            self.process = Some(OwnedProcess::adopt(init.pid())?);
+        }
+        self.record.phase = Phase::Created;
+        self.slot.save(&self.record)
+    }
+}
+
+fn identity(pid: Option<i32>) -> Result<Option<Identity>> {
+    match pid {
+        Some(pid) => Identity::of(Pid::from_raw(pid)),
+        None => Err(Error::system("criu does not say which process it made")),
+    }
+}
+
+impl Restored {
+    /// Leaves the container alone from now on.
+    pub fn keep(mut self) {
+        if let Some(cgroup) = self.cgroup.take() {
+            cgroup.keep();
+        }
+        self.process.release();
+    }
+
+    /// Stays until the payload has ended; returns its status.
+    pub fn attend(mut self, signals: &Signals) -> Result<u8> {
+        if let Some(cgroup) = self.cgroup.take() {
+            cgroup.keep();
+        }
+        foreground::attend(self.process, signals, self.terminal, None)
+    }
+}
+
+/// By the name in the images, which is the place inside as it was resolved for the dump, and
+/// as config.json writes it.
+fn external_mounts(plan: &Plan, external: &External) -> Vec<Vec<u8>> {
+    let root = Root::open_host(&plan.rootfs.root).ok();
+    let mut all = Vec::new();
+    let mut add = |entry| {
+        if !all.contains(&entry) {
+            all.push(entry);
+        }
+    };
+    for bind in &external.mounts {
+        let source = bytes(bind.source.as_path().to_owned());
+        add(external_mount(
+            bind.destination.as_str().as_bytes(),
+            &source,
+        ));
+        let found = root.as_ref().and_then(|root| {
+            let found = path_of(&root.open(&bind.destination).ok()?).ok()?;
+            let top = path_of(&root.open(&crate::plan::ContainerPath::new("/")).ok()?).ok()?;
+            Some(Path::new("/").join(found.strip_prefix(top).ok()?))
+        });
+        if let Some(found) = found {
+            add(external_mount(&bytes(found), &source));
+        }
+    }
+    if !external.masked_paths.is_empty() {
+        add(external_mount(b"/dev/null", b"/dev/null"));
+    }
+    // crun calls each masked file by its own name.
+    for path in &external.masked_paths {
+        add(external_mount(path.as_str().as_bytes(), b"/dev/null"));
+    }
+    for path in &external.devices {
+        add(external_mount(
+            path.as_str().as_bytes(),
+            path.as_str().as_bytes(),
+        ));
+    }
+    all
+}
+
+/// The namespaces that the container has of others: those that CRIU left out of the images are
+/// handed to it open, the rest it joins by path.
+fn join_namespaces(external: &External, options: &mut Options) -> Result<Vec<OwnedFd>> {
+    let mut passed = Vec::new();
+    for joined in &external.namespaces {
+        let place = || format!("linux.namespaces[{}].path", joined.index);
+        let pointer = format!("/linux/namespaces/{}/path", joined.index);
+        let opened = file::open_host(joined.path.as_path(), OFlag::O_RDONLY);
+        let opened = opened.at(&pointer, place)?;
+        match external_key(joined.kind) {
+            Some(key) => {
+                options
+                    .inherit
+                    .push((key.into(), passed_number(passed.len())));
+                passed.push(opened);
+            }
+            None if matches!(joined.kind, Namespace::Mount | Namespace::Cgroup) => {}
+            None => options.join.push(JoinNamespace {
+                kind: joined.kind.proc_name(),
+                path: bytes(joined.path.as_path().to_owned()),
+            }),
+        }
+    }
+    Ok(passed)
+}
+
+/// The pipes that this process's own streams stand for in the images.
+fn read_descriptors(places: &Places) -> Result<Vec<(String, i32)>> {
+    let path = places.images.join(DESCRIPTORS);
+    let text = std::fs::read(&path).map_err(|e| Error::io("open", &path, &e))?;
+    let names: Vec<String> = serde_json::from_slice(&text)
+        .map_err(|e| Error::invalid(format!("{}: {e}", path.display())))?;
+    let mut pipes: Vec<(String, i32)> = Vec::new();
+    for (name, number) in names.into_iter().zip(0..3) {
+        // One pipe may be two streams: it is restored once.
+        if name.starts_with("pipe:") && !pipes.iter().any(|(known, _)| *known == name) {
+            pipes.push((name, number));
+        }
+    }
+    Ok(pipes)
+}
