@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::Global;
+use super::passed::{self, PidFile};
 use super::pidfd_socket::{PidfdSocket, Sort};
-use super::{Global, passed};
 use crate::bundle::Bundle;
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -114,7 +115,7 @@ impl BundleOptions {
     /// Tells the caller of the new init, in the ways that it asked for.
     pub fn announce(&self, init: &OwnedProcess, pidfd_sockets: &[PidfdSocket]) -> Result<()> {
         if let Some(path) = &self.pid_file {
-            passed::write_pid_file(path, init.pid())?;
+            PidFile::write(path, init.pid())?.keep();
         }
         pidfd_sockets
             .iter()

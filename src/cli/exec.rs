@@ -2,6 +2,7 @@
 //!
 //! Runs in: parent.
 
+use std::cell::OnceCell;
 use std::ffi::{CString, OsString};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -9,7 +10,7 @@ use std::str::FromStr;
 
 use clap::Args;
 
-use super::passed::{self, write_pid_file};
+use super::passed::{self, PidFile};
 use super::pidfd_socket::{PidfdSocket, Sort};
 use super::{Global, Verb, not_yet};
 use crate::bundle::{self, Bundle};
@@ -18,7 +19,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::host::{Host, UserNamespace, Wanted};
 use crate::log;
 use crate::plan::{self, ExecOptions};
-use crate::process::enter::{self, Container};
+use crate::process::enter::{self, Container, Wishes};
 use crate::process::foreground::Signals;
 use crate::state::{Record, Status};
 
@@ -212,20 +213,23 @@ impl Exec {
             record,
             status,
         };
-        let mut entered = enter::enter(
-            &entry,
-            &process,
-            descriptors,
-            console_socket.as_ref(),
-            &signals,
-        )?;
-        if let Some(path) = &self.pid_file {
-            write_pid_file(path, entered.process.pid())?;
+        let pid_file = OnceCell::new();
+        let wishes = Wishes {
+            console_socket: console_socket.as_ref(),
+            announce: &|process| {
+                if let Some(path) = &self.pid_file {
+                    let _ = pid_file.set(PidFile::write(path, process.pid())?);
+                }
+                match &pidfd_socket {
+                    Some(socket) => socket.send(process, Sort::Exec),
+                    None => Ok(()),
+                }
+            },
+        };
+        let entered = enter::enter(&entry, &process, descriptors, &wishes, &signals)?;
+        if let Some(pid_file) = pid_file.into_inner() {
+            pid_file.keep();
         }
-        if let Some(socket) = pidfd_socket {
-            socket.send(&entered.process, Sort::Exec)?;
-        }
-        entered.release()?;
         if self.detach {
             entered.keep();
             return Ok(0);

@@ -6,6 +6,8 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::Path;
 
+use nix::unistd::Pid;
+
 use crate::error::{Error, Result};
 use crate::plan::{Descriptors, HostPath};
 use crate::sys::descriptor;
@@ -58,9 +60,34 @@ pub fn notify_socket() -> Option<OsString> {
     std::env::var_os("NOTIFY_SOCKET").filter(|address| !address.is_empty())
 }
 
-/// Writes the pid of a process to `path`, in place at once (conmon and containerd read it as
-/// soon as it is there).
-pub fn write_pid_file(path: &Path, pid: nix::unistd::Pid) -> Result<()> {
+/// A file with the pid of a process. Dropped, it is removed.
+pub struct PidFile<'a> {
+    path: &'a Path,
+    kept: bool,
+}
+
+impl<'a> PidFile<'a> {
+    /// Writes the file, in place at once: conmon and containerd read it as soon as it is there.
+    pub fn write(path: &'a Path, pid: Pid) -> Result<PidFile<'a>> {
+        write_at_once(path, &pid.to_string()).map_err(|e| e.within("--pid-file"))?;
+        Ok(PidFile { path, kept: false })
+    }
+
+    /// Leaves it to the caller of `rt`.
+    pub fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for PidFile<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            let _ = std::fs::remove_file(self.path);
+        }
+    }
+}
+
+fn write_at_once(path: &Path, content: &str) -> Result<()> {
     let directory = match path.parent() {
         Some(parent) if parent != Path::new("") => parent,
         _ => Path::new("."),
@@ -73,7 +100,7 @@ pub fn write_pid_file(path: &Path, pid: nix::unistd::Pid) -> Result<()> {
     // nothing in its place then, a link to another file say.
     let _ = std::fs::remove_file(&temporary);
     let written = std::fs::File::create_new(&temporary)
-        .and_then(|mut file| file.write_all(pid.to_string().as_bytes()))
+        .and_then(|mut file| file.write_all(content.as_bytes()))
         .map_err(|e| Error::io("write", path, &e))
         .and_then(|()| {
             std::fs::rename(&temporary, path).map_err(|e| Error::io("rename", path, &e))
@@ -81,5 +108,5 @@ pub fn write_pid_file(path: &Path, pid: nix::unistd::Pid) -> Result<()> {
     if written.is_err() {
         let _ = std::fs::remove_file(&temporary);
     }
-    written.map_err(|e| e.within("--pid-file"))
+    written
 }

@@ -51,21 +51,27 @@ pub struct Container<'a> {
     pub status: Status,
 }
 
-/// A process that is ready to become the payload. Dropped, it is killed.
-pub struct Entered {
-    pub process: OwnedProcess,
-    terminal: Option<Foreground>,
-    wire: Wire,
-    outcome: Outcome,
+/// What the caller wants of the outside.
+pub struct Wishes<'a> {
+    /// Where the terminal's master is to be sent; otherwise it is carried in the foreground.
+    pub console_socket: Option<&'a HostPath>,
+    /// Tells whoever waits for it of the new process. It goes on only after that, and may still
+    /// fail then.
+    pub announce: &'a dyn Fn(&OwnedProcess) -> Result<()>,
 }
 
-/// Makes a process in the container, up to the point where only execve is left. The master of
-/// its terminal, if it has one, goes to `console_socket`, or else is carried in the foreground.
+/// A process that runs in the container. Dropped, it is killed.
+pub struct Entered {
+    process: OwnedProcess,
+    terminal: Option<Foreground>,
+}
+
+/// Starts a process in the container. An error leaves none.
 pub fn enter(
     container: &Container<'_>,
     process: &Process,
     descriptors: Descriptors,
-    console_socket: Option<&HostPath>,
+    wishes: &Wishes<'_>,
     signals: &Signals,
 ) -> Result<Entered> {
     security::require_support(process)?;
@@ -107,16 +113,21 @@ pub fn enter(
             drop(theirs);
             let spawned = spawn::across(ours, bridge, |enter, wire| {
                 let own = own_directory(enter.pid())?;
+                (wishes.announce)(enter)?;
                 wire.answer(Some(own.as_fd()))
             })?;
             let mut entered = Entered {
                 process: spawned.process,
                 terminal: None,
-                wire: spawned.wire,
-                outcome,
             };
-            entered.serve(container, process, console_socket, signals)?;
-            Ok(entered)
+            entered.serve(&spawned.wire, container, process, wishes, signals)?;
+            match outcome.conclude() {
+                Conclusion::Started => Ok(entered),
+                Conclusion::Refused(errno) => Err(payload::refused(c"", errno)),
+                Conclusion::Lost => Err(Error::system(
+                    "enter: it ended before the program started; the container may have stopped",
+                )),
+            }
         }
     }
 }
@@ -198,9 +209,6 @@ impl Entry<'_> {
             Ok(program) => program,
             Err(error) => end(&self.wire, error),
         };
-        if self.wire.ask(Request::Ready, None).is_err() {
-            kernel::exit_now(1);
-        }
         let error = payload::set_final_affinity(self.process)
             .err()
             .unwrap_or_else(|| payload::execute(&program, self.process.seccomp.as_ref(), outcome));
@@ -318,55 +326,40 @@ fn change_root(root: &OwnedFd) -> Result<()> {
 }
 
 impl Entered {
+    /// Answers until the other end is gone: with execve, or without.
     fn serve(
         &mut self,
+        wire: &Wire,
         container: &Container<'_>,
         process: &Process,
-        console_socket: Option<&HostPath>,
+        wishes: &Wishes<'_>,
         signals: &Signals,
     ) -> Result<()> {
         loop {
-            signals.wait_for(self.wire.as_fd())?;
-            match self.wire.receive()? {
+            signals.wait_for(wire.as_fd())?;
+            match wire.receive()? {
                 Some((Frame::Log(level, line), _)) => crate::log::emit(level, &line),
                 Some((Frame::Failed(error), _)) => return Err(error),
                 Some((Frame::Request(Request::Console), Some(master))) => {
-                    match console_socket {
+                    match wishes.console_socket {
                         Some(path) => {
                             terminal::send_to_console_socket(path.as_path(), master.as_fd())
                                 .context(|| "--console-socket")?;
                         }
                         None => self.terminal = Some(foreground::terminal(master)?),
                     }
-                    self.wire.answer(None)?;
+                    wire.answer(None)?;
                 }
                 Some((Frame::Request(Request::NotifyFd), Some(fd))) => {
                     let (record, status) = (container.record, container.status);
                     notify::hand_over(process, fd.as_fd(), self.process.pid(), record, status)?;
-                    self.wire.answer(None)?;
+                    wire.answer(None)?;
                 }
-                Some((Frame::Request(Request::Ready), _)) => return Ok(()),
                 Some((frame, _)) => {
                     return Err(Error::system(format!("enter asks for {frame:?}")));
                 }
-                None => {
-                    return Err(Error::system(
-                        "enter: it ended before it was ready; the container may have stopped",
-                    ));
-                }
+                None => return Ok(()),
             }
-        }
-    }
-
-    /// Lets the process go on and waits until it is at execve.
-    pub fn release(&mut self) -> Result<()> {
-        self.wire.answer(None)?;
-        match self.outcome.conclude(&self.wire)? {
-            Conclusion::Started => Ok(()),
-            Conclusion::Refused(errno) => Err(payload::refused(c"", errno)),
-            Conclusion::Lost => Err(Error::system(
-                "enter: it ended before the program started; the container may have stopped",
-            )),
         }
     }
 

@@ -38,8 +38,8 @@ impl Signals {
         })
     }
 
-    /// Waits until `fd` can be read. A signal that asks this process to end is an error, so
-    /// that what was made is undone on the way out.
+    /// Waits until `fd` can be read. A signal that comes before that and asks this process to
+    /// end is an error, so that what was made is undone on the way out.
     pub fn wait_for(&self, fd: BorrowedFd<'_>) -> Result<()> {
         self.wait_for_either(fd, None)
     }
@@ -53,6 +53,12 @@ impl Signals {
             ];
             fds.extend(other.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
             poll_forever(&mut fds)?;
+            if fds[1..]
+                .iter()
+                .any(|fd| fd.revents().is_some_and(|r| !r.is_empty()))
+            {
+                return Ok(());
+            }
             if fds[0].revents().is_some_and(|r| !r.is_empty())
                 && let Some(signal) = self.next()?
                 && matches!(
@@ -64,12 +70,6 @@ impl Signals {
                     "interrupted by {}",
                     kernel::signal_name(signal)
                 )));
-            }
-            if fds[1..]
-                .iter()
-                .any(|fd| fd.revents().is_some_and(|r| !r.is_empty()))
-            {
-                return Ok(());
             }
         }
     }

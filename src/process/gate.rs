@@ -56,7 +56,7 @@ impl AsFd for Gate {
 }
 
 /// Opens the gate of a created container: init goes on. The outcome is read with
-/// [`Outcome::conclude`].
+/// [`Outcome::await_conclusion`].
 pub fn open(state_directory: BorrowedFd<'_>) -> Result<(Wire, Outcome)> {
     let connection = socket::connect(state_directory, NAME).context(|| "gate")?;
     let mut byte = [0; 1];
@@ -113,8 +113,8 @@ impl Outcome {
         self.word.store(errno);
     }
 
-    /// Reads the wire to its end and then the word. `on_log` gets the lines of init's log.
-    pub fn conclude(&self, wire: &Wire) -> Result<Conclusion> {
+    /// Reads the wire to its end and then the word. Lines of init's log go to this one's.
+    pub fn await_conclusion(&self, wire: &Wire) -> Result<Conclusion> {
         while let Some((frame, _)) = wire.receive()? {
             match frame {
                 Frame::Failed(error) => return Err(error),
@@ -124,10 +124,15 @@ impl Outcome {
                 }
             }
         }
-        Ok(match self.word.load() {
+        Ok(self.conclude())
+    }
+
+    /// Reads the word, once the wire is at its end.
+    pub fn conclude(&self) -> Conclusion {
+        match self.word.load() {
             NOT_YET => Conclusion::Lost,
             AT_EXECVE => Conclusion::Started,
             errno => Conclusion::Refused(errno),
-        })
+        }
     }
 }

@@ -14,15 +14,15 @@
 //! | `foreground`  | `rt run` and `rt exec` once the payload runs: signals, tty, status  |
 //!
 //! and one file for each thing between them: `wire` (parent and init), `gate` (`rt start` and
-//! init), `spawn`, `join`, `idmap`, `mounts` (what the parent mounts for init), `shield`, `notify` (the seccomp listener), `payload` (the
-//! end that init and enter share).
+//! init), `spawn`, `join`, `idmap`, `mounts` (what the parent mounts for init), `shield`,
+//! `notify` (the seccomp listener), `payload` (the end that init and enter share).
 //!
 //! ```text
 //!    parent                             init
 //!      | clone3(namespaces, cgroup fd) ---> |
 //!      | <------------------- MapIds ------ |  with a new user namespace of other ids
 //!      | <------------------- EnterCgroup - |  where clone3 could not place it
-//!      | <------------------- MountFd(i) -- |  a source that only the parent can reach, an id-mapped mount
+//!      | <------------------- MountFd(i) -- |  what only the parent can reach or map
 //!      | <------------------- RunHooks ---- |  prestart, createRuntime
 //!      | <------------------- Console ----- |  with the pty's master
 //!      | <------------------- NotifyFd ---- |  the seccomp listener, from init's messenger

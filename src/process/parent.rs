@@ -339,7 +339,7 @@ impl Child {
     /// `rt run`: lets the payload go and waits until it is at execve.
     pub fn release(&mut self) -> Result<()> {
         self.wire.answer(None)?;
-        let conclusion = self.outcome.conclude(&self.wire)?;
+        let conclusion = self.outcome.await_conclusion(&self.wire)?;
         judge(conclusion, || {
             self.post_mortem("before the program started")
         })
@@ -397,7 +397,7 @@ fn write_oom_score_adj(pid: Pid, score: i32, rootless: bool) -> Result<()> {
 /// `rt start`: opens the gate and returns once the program runs.
 pub fn open_gate(state_directory: std::os::fd::BorrowedFd<'_>) -> Result<()> {
     let (wire, outcome) = super::gate::open(state_directory)?;
-    let conclusion = outcome.conclude(&wire)?;
+    let conclusion = outcome.await_conclusion(&wire)?;
     judge(conclusion, || {
         Error::new(
             Kind::System,
