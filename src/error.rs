@@ -40,18 +40,55 @@ pub enum Kind {
     System,
 }
 
+impl Kind {
+    /// The name in a JSON log, which stays as it is.
+    pub fn code(self) -> &'static str {
+        match self {
+            Kind::Usage => "usage",
+            Kind::Invalid => "invalid",
+            Kind::NoSuchContainer => "no-such-container",
+            Kind::ContainerExists => "container-exists",
+            Kind::WrongState => "wrong-state",
+            Kind::Program => "program",
+            Kind::Unsupported => "unsupported",
+            Kind::System => "system",
+        }
+    }
+}
+
+/// How far it had come, as a JSON log names it: the process that failed, or before there was
+/// more than one, what was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Phase {
+    /// The command line was read.
+    Arguments,
+    /// config.json was read and judged; nothing was made.
+    Config,
+    Parent,
+    Bridge,
+    Init,
+    Enter,
+    /// A hook of config.json.
+    Hook,
+}
+
 /// A failure with its whole context.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Error {
     kind: Kind,
     errno: Option<i32>,
-    /// The system call that failed, by name, for the table of hints.
-    call: Option<String>,
+    /// The system call that failed, by name, for the table of hints. This and the next three are
+    /// boxed, since every `Result` has room for an error.
+    call: Option<Box<str>>,
     /// JSON pointer into config.json (RFC 6901), the innermost that is known.
-    pointer: Option<String>,
+    pointer: Option<Box<str>>,
+    /// What it is about, on the host or in the container; the innermost that is known.
+    path: Option<Box<str>>,
+    phase: Option<Phase>,
     /// Innermost first.
     chain: Vec<String>,
-    hint: Option<String>,
+    hint: Option<Box<str>>,
 }
 
 impl Error {
@@ -62,6 +99,8 @@ impl Error {
             errno: None,
             call: None,
             pointer: None,
+            path: None,
+            phase: None,
             chain: vec![message.into()],
             hint: None,
         }
@@ -84,11 +123,14 @@ impl Error {
 
     /// A failed system call. `arguments` is what strace would print between the parentheses.
     pub fn syscall(call: &str, arguments: impl fmt::Display, errno: i32) -> Error {
+        let arguments = arguments.to_string();
         Error {
             kind: Kind::System,
             errno: Some(errno),
-            call: Some(call.to_owned()),
+            call: Some(call.into()),
             pointer: None,
+            path: path_argument(&arguments),
+            phase: None,
             chain: vec![format!("{call}({arguments}): {}", strerror(errno))],
             hint: None,
         }
@@ -112,7 +154,7 @@ impl Error {
     /// Adds one remedy. The innermost one stays: it knows most.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Error {
-        self.hint.get_or_insert_with(|| hint.into());
+        self.hint.get_or_insert_with(|| hint.into().into());
         self
     }
 
@@ -120,14 +162,28 @@ impl Error {
     /// the user meant, say.
     #[must_use]
     pub fn with_better_hint(mut self, hint: impl Into<String>) -> Error {
-        self.hint = Some(hint.into());
+        self.hint = Some(hint.into().into());
         self
     }
 
     /// Names the place in config.json. The innermost one stays.
     #[must_use]
     pub fn with_pointer(mut self, pointer: impl Into<String>) -> Error {
-        self.pointer.get_or_insert_with(|| pointer.into());
+        self.pointer.get_or_insert_with(|| pointer.into().into());
+        self
+    }
+
+    /// Names the file or folder that it is about. The innermost one stays.
+    #[must_use]
+    pub fn with_path(mut self, path: impl Into<String>) -> Error {
+        self.path.get_or_insert_with(|| path.into().into());
+        self
+    }
+
+    /// Says how far it had come. The innermost one stays.
+    #[must_use]
+    pub fn in_phase(mut self, phase: Phase) -> Error {
+        self.phase.get_or_insert(phase);
         self
     }
 
@@ -171,6 +227,18 @@ impl Error {
         self.pointer.as_deref()
     }
 
+    pub fn path(&self) -> Option<&str> {
+        self.path.as_deref()
+    }
+
+    /// Where nobody said so, it was this process or what it read first.
+    pub fn phase(&self) -> Phase {
+        self.phase.unwrap_or(match self.kind {
+            Kind::Usage => Phase::Arguments,
+            _ => Phase::Parent,
+        })
+    }
+
     pub fn hint(&self) -> Option<&str> {
         self.hint.as_deref()
     }
@@ -189,6 +257,22 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// The first of a call's arguments that is an absolute path in quotes. One through a
+/// descriptor says nothing after the end of its process.
+fn path_argument(arguments: &str) -> Option<Box<str>> {
+    let (_, from) = arguments.split_once("\"/")?;
+    let mut path = String::from("/");
+    let mut characters = from.chars();
+    loop {
+        match characters.next()? {
+            '"' => break,
+            '\\' => path.push(characters.next()?),
+            other => path.push(other),
+        }
+    }
+    (!path.starts_with("/proc/self/fd/")).then(|| path.into())
+}
 
 /// The C library's words for `errno`, which engines match ("No such file or directory").
 pub fn strerror(errno: i32) -> String {
@@ -258,8 +342,25 @@ mod tests {
     }
 
     #[test]
+    fn the_path_is_that_of_the_arguments() {
+        let path = |arguments| Error::syscall("mount", arguments, libc::EPERM).path;
+        assert_eq!(
+            path(r#""none", "/a \"b\"/c", "tmpfs""#).as_deref(),
+            Some(r#"/a "b"/c"#)
+        );
+        assert_eq!(path(r#""x", "/proc/self/fd/7", 0"#), None);
+        assert_eq!(path("CLONE_NEWUSER"), None);
+        assert_eq!(path(r#""/not closed"#), None);
+        let error = Error::syscall("openat", "3, 0", libc::EPERM).with_path("/tmp");
+        assert_eq!(error.path(), Some("/tmp"));
+    }
+
+    #[test]
     fn an_error_survives_the_wire() {
-        let e = Error::syscall("setns", "3, CLONE_NEWNET", libc::EPERM).with_hint("h");
+        let e = Error::syscall("setns", "3, CLONE_NEWNET", libc::EPERM)
+            .with_hint("h")
+            .with_path("/a")
+            .in_phase(Phase::Init);
         let wire = serde_json::to_vec(&e).unwrap();
         assert_eq!(serde_json::from_slice::<Error>(&wire).unwrap(), e);
     }

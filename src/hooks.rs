@@ -36,7 +36,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::WaitStatus;
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Phase, Result};
 use crate::log;
 use crate::plan::hooks::Hook;
 use crate::sys::process::OwnedProcess;
@@ -75,9 +75,11 @@ pub fn run_all(hooks: &[Hook], state: &[u8], start: Start, outputs: &Outputs) ->
 }
 
 fn run_one(hook: &Hook, state: &[u8], start: Start, outputs: &Outputs) -> Result<()> {
-    execute(hook, state, start, outputs).at(&hook.pointer, || {
-        format!("{} ({})", words_of(&hook.pointer), hook.path)
-    })
+    execute(hook, state, start, outputs)
+        .at(&hook.pointer, || {
+            format!("{} ({})", words_of(&hook.pointer), hook.path)
+        })
+        .map_err(|e| e.in_phase(Phase::Hook))
 }
 
 /// `/hooks/prestart/0` as `hooks.prestart[0]`.

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Phase, Result};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -190,21 +190,42 @@ pub fn debug(message: impl FnOnce() -> String) {
 
 /// Writes one line of any level.
 pub fn emit(level: Level, message: &str) {
-    record(level, message, None);
+    record(level, message, &Details::default());
 }
 
-/// Writes the one error of this process. As JSON the hint is a key of its own, which callers
-/// ignore: podman's patterns run over `msg`.
-pub fn error(message: &str, hint: Option<&str>) {
-    record(Level::Error, message, hint);
+/// What is known of an error beside its text: further keys of its record as JSON. Callers
+/// ignore them: podman's patterns run over `msg` alone.
+#[derive(Debug, Default, Serialize)]
+pub struct Details<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub phase: Option<Phase>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub syscall: Option<&'a str>,
+    /// By name: `ENOENT`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub errno: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<&'a str>,
+    /// Into config.json, RFC 6901.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pointer: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<&'a str>,
+}
+
+/// Writes the one error of this process.
+pub fn error(message: &str, details: &Details<'_>) {
+    record(Level::Error, message, details);
 }
 
 /// A destination that cannot be written to is no reason to stop a container.
-fn record(level: Level, message: &str, hint: Option<&str>) {
+fn record(level: Level, message: &str, details: &Details<'_>) {
     with_sink(|sink| {
         let format = sink.format;
         let line = || match format {
-            Format::Json => json_line(level, message, hint),
+            Format::Json => json_line(level, message, details),
             Format::Text => format!("{} {}: {message}\n", timestamp(), level.name()),
         };
         let _ = match &mut sink.destination {
@@ -236,14 +257,25 @@ fn timestamp() -> String {
     format!("{now:.0}")
 }
 
-fn json_line(level: Level, message: &str, hint: Option<&str>) -> String {
-    let mut line = serde_json::json!({
-        "level": level.name(), "msg": message, "time": timestamp(),
-    });
-    if let Some(hint) = hint {
-        line["hint"] = hint.into();
+fn json_line(level: Level, message: &str, details: &Details<'_>) -> String {
+    #[derive(Serialize)]
+    struct Line<'a> {
+        level: &'a str,
+        msg: &'a str,
+        time: String,
+        #[serde(flatten)]
+        details: &'a Details<'a>,
     }
-    format!("{line}\n")
+    let line = Line {
+        level: level.name(),
+        msg: message,
+        time: timestamp(),
+        details,
+    };
+    // Text and numbers have a form in JSON, whatever they are.
+    let mut text = serde_json::to_string(&line).unwrap_or_default();
+    text.push('\n');
+    text
 }
 
 fn with_sink<T>(f: impl FnOnce(&mut Sink) -> T) -> T {
@@ -259,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_json_line_has_what_containerd_decodes() {
-        let line = json_line(Level::Error, "a \"quoted\" word", None);
+        let line = json_line(Level::Error, "a \"quoted\" word", &Details::default());
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["level"], "error");
         assert_eq!(value["msg"], "a \"quoted\" word");

@@ -10,7 +10,7 @@ use super::Global;
 use super::passed::{self, PidFile};
 use super::pidfd_socket::{PidfdSocket, Sort};
 use crate::bundle::Bundle;
-use crate::error::{Error, Result};
+use crate::error::{Error, Phase, Result};
 use crate::host::Host;
 use crate::log;
 use crate::plan::{self, CreateOptions, HostPath, Plan, annotations};
@@ -61,7 +61,7 @@ impl BundleOptions {
     pub fn plan(&self, verb: &str, global: &Global) -> Result<(Bundle, Plan)> {
         let bundle = state::validate_id(&self.id)
             .and_then(|()| Bundle::open(&self.bundle, self.config.as_deref()))
-            .map_err(|e| self.name_the_right_call(e, verb))?;
+            .map_err(|e| self.name_the_right_call(e, verb).in_phase(Phase::Config))?;
         let options = CreateOptions {
             id: self.id.clone(),
             no_pivot: self.no_pivot,
@@ -76,7 +76,8 @@ impl BundleOptions {
             .map(HostPath::new),
         };
         let host = Host::probe(plan::wanted(&bundle, &options))?;
-        let plan = Plan::for_create(&bundle, &options, &host)?;
+        let plan =
+            Plan::for_create(&bundle, &options, &host).map_err(|e| e.in_phase(Phase::Config))?;
         for warning in &plan.warnings {
             log::warning(|| warning.clone());
         }

@@ -8,8 +8,10 @@ mod hints;
 
 use std::io::Write;
 
+use nix::errno::Errno;
+
 use crate::error::{Error, Kind};
-use crate::log::{self, Format};
+use crate::log::{self, Details, Format};
 
 /// conmon forwards what it gets by one read(2) of this size.
 const REPORT_LIMIT_BYTES: usize = 8 * 1024 - 1;
@@ -31,16 +33,30 @@ pub fn report(error: &Error) {
             .map(str::to_owned),
     };
     let apart = log::is_apart_from_stderr();
+    let details = details(error, hint.as_deref());
     if apart {
-        log::error(&message, hint.as_deref());
+        log::error(&message, &details);
     }
     let text = match (apart, log::format(), verbatim) {
-        (false, Format::Json, _) => return log::error(&message, hint.as_deref()),
+        (false, Format::Json, _) => return log::error(&message, &details),
         (_, _, true) => truncated(&whole, REPORT_LIMIT_BYTES),
         (_, _, false) => text(&message, hint.as_deref()),
     };
     // Where even stderr is gone, the exit status has to do.
     let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// What a program may want to know of the error, for a log in JSON.
+fn details<'a>(error: &'a Error, hint: Option<&'a str>) -> Details<'a> {
+    Details {
+        code: Some(error.kind().code()),
+        phase: Some(error.phase()),
+        syscall: error.call(),
+        errno: error.errno().map(|n| format!("{:?}", Errno::from_raw(n))),
+        path: error.path(),
+        pointer: error.pointer(),
+        hint,
+    }
 }
 
 /// The error and its remedy, a line each, short enough for one read.
@@ -82,6 +98,7 @@ fn truncated(text: &str, limit_bytes: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Phase;
 
     #[test]
     fn error_and_hint_are_a_line_each() {
@@ -100,6 +117,25 @@ mod tests {
         assert!(report.len() <= REPORT_LIMIT_BYTES, "{}", report.len());
         assert_eq!(report.lines().count(), 2);
         assert!(report.ends_with("...\n"));
+    }
+
+    #[test]
+    fn a_program_finds_what_is_known_of_an_error() {
+        let error = Error::syscall("mount", r#""x", "/data", 0"#, libc::ENODEV)
+            .with_pointer("/mounts/7")
+            .in_phase(Phase::Init);
+        assert_eq!(
+            serde_json::to_value(details(&error, Some("h"))).unwrap(),
+            serde_json::json!({
+                "code": "system", "phase": "init", "syscall": "mount", "errno": "ENODEV",
+                "path": "/data", "pointer": "/mounts/7", "hint": "h",
+            })
+        );
+        let error = Error::new(Kind::Usage, "x");
+        assert_eq!(
+            serde_json::to_value(details(&error, None)).unwrap(),
+            serde_json::json!({ "code": "usage", "phase": "arguments" })
+        );
     }
 
     #[test]

@@ -17,7 +17,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
 use crate::cgroup::Handle;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Phase, Result};
 use crate::plan::namespaces::Kind;
 use crate::plan::process::Process;
 use crate::plan::{Descriptors, HostPath};
@@ -339,7 +339,7 @@ impl Entered {
             signals.wait_for(wire.as_fd())?;
             match wire.receive()? {
                 Some((Frame::Log(level, line), _)) => crate::log::emit(level, &line),
-                Some((Frame::Failed(error), _)) => return Err(error),
+                Some((Frame::Failed(error), _)) => return Err(error.in_phase(Phase::Enter)),
                 Some((Frame::Request(Request::Console), Some(master))) => {
                     match wishes.console_socket {
                         Some(path) => {

@@ -11,7 +11,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Phase, Result};
 use crate::sys::{memory::SharedWord, socket};
 
 use super::wire::{Frame, Wire};
@@ -117,7 +117,7 @@ impl Outcome {
     pub fn await_conclusion(&self, wire: &Wire) -> Result<Conclusion> {
         while let Some((frame, _)) = wire.receive()? {
             match frame {
-                Frame::Failed(error) => return Err(error),
+                Frame::Failed(error) => return Err(error.in_phase(Phase::Init)),
                 Frame::Log(level, line) => crate::log::emit(level, &line),
                 Frame::Request(_) | Frame::Born { .. } => {
                     return Err(Error::system("init asks for something after Ready"));

@@ -12,7 +12,7 @@ use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
 use crate::cgroup;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{self, Context, Error, Kind, Result};
 use crate::hooks;
 use crate::log;
 use crate::plan::cgroup::Placement;
@@ -235,7 +235,9 @@ impl Child {
             signals.wait_for(self.wire.as_fd())?;
             match self.wire.receive()? {
                 Some((Frame::Log(level, line), _)) => log::emit(level, &line),
-                Some((Frame::Failed(error), _)) => return Err(error.within("init")),
+                Some((Frame::Failed(error), _)) => {
+                    return Err(error.within("init").in_phase(error::Phase::Init));
+                }
                 Some((Frame::Request(request), fd)) => {
                     order.admit(request)?;
                     let answer = self.carry_out(request, fd, plan, slot, wishes, &mut mounts)?;
@@ -358,7 +360,8 @@ impl Child {
             Ok(status) => format!("as {status:?}"),
             Err(error) => return error.within(format!("init: it ended {when}")),
         };
-        let error = Error::system(format!("init: it ended {when}, {ended}"));
+        let error =
+            Error::system(format!("init: it ended {when}, {ended}")).in_phase(error::Phase::Init);
         match self.cgroup_handle().map(cgroup::Handle::oom_kills) {
             Some(Ok(Some(1..))) => error.with_hint(
                 "the kernel killed it for want of memory: linux.resources.memory.limit is too low for a start",
@@ -403,5 +406,6 @@ pub fn open_gate(state_directory: std::os::fd::BorrowedFd<'_>) -> Result<()> {
             Kind::System,
             "init: it ended before the program started; the container's cgroup or the kernel's log may say why",
         )
+        .in_phase(error::Phase::Init)
     })
 }

@@ -241,6 +241,7 @@ fn find_program(name: &CStr, env: &[CString]) -> Result<CString> {
             Kind::Program,
             format!("exec: {shown:?}: executable file not found in $PATH"),
         )
+        .with_path(shown)
         .with_hint(if path.is_empty() {
             "process.env sets no PATH: name the program by its full path".to_owned()
         } else {
@@ -270,6 +271,7 @@ fn executable(path: &CStr) -> Result<()> {
                 strerror(libc::EPERM)
             ),
         )
+        .with_path(shown.as_ref())
         .with_pointer("/process/args/0"));
     }
     nix::unistd::eaccess(path, AccessFlags::X_OK).map_err(|errno| {

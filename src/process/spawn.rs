@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Phase, Result};
 use crate::plan::namespaces::{Kind, Namespaces};
 use crate::sys::descriptor;
 use crate::sys::process::{self, Cloned, OwnedProcess};
@@ -143,7 +143,7 @@ pub fn across(
         match wire.receive()? {
             Some((Frame::Log(level, line), _)) => crate::log::emit(level, &line),
             Some((Frame::Born { pid, .. }, _)) => break OwnedProcess::adopt(Pid::from_raw(pid))?,
-            Some((Frame::Failed(error), _)) => return Err(error),
+            Some((Frame::Failed(error), _)) => return Err(error.in_phase(Phase::Bridge)),
             Some((frame @ Frame::Request(_), _)) => {
                 return Err(Error::system(format!("the bridge sent {frame:?}")));
             }

@@ -93,6 +93,7 @@ fn make(plan: &Rootfs, context: &Context<'_>) -> Result<Prepared> {
     let mut readonly_later = Vec::new();
     for entry in &plan.mounts {
         let made = mount::apply(&root, entry, plan, context)
+            .map_err(|e| e.with_path(entry.destination.as_str()))
             .at(&mount_pointer(entry), || mount_name(entry))?;
         if let Some(fd) = made.readonly_later {
             readonly_later.push((entry.destination.clone(), fd));

@@ -27,7 +27,7 @@ fn words_for(case: &Case, bundle: &mut Bundle, program: &str) -> Verdict<String>
 }
 
 /// The exit status that podman makes of the runtime's words: the first pattern that matches decides.
-fn podmans_status(text: &str) -> i32 {
+pub fn podmans_status(text: &str) -> i32 {
     const DENIED: [&str; 2] = ["permission denied", "operation not permitted"];
     const NOT_FOUND: [&str; 3] = [
         "executable file not found in",

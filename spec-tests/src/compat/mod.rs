@@ -13,6 +13,7 @@ mod nested;
 mod notify;
 mod options;
 mod pause;
+mod phrases;
 mod pidfd;
 mod run;
 mod show;
@@ -32,6 +33,7 @@ pub const TESTS: &[&[Test]] = &[
     descriptors::TESTS,
     environment::TESTS,
     errors::TESTS,
+    phrases::TESTS,
     pause::TESTS,
     spec::TESTS,
     crash::TESTS,
