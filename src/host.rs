@@ -20,6 +20,7 @@ use crate::error::Result;
 /// Capabilities by number, capabilities(7).
 pub const CAP_SETGID: u8 = 6;
 pub const CAP_SETUID: u8 = 7;
+pub const CAP_NET_ADMIN: u8 = 12;
 pub const CAP_SYS_ADMIN: u8 = 21;
 
 /// One line of a uid_map or gid_map, user_namespaces(7).

@@ -65,7 +65,7 @@ fn linux() -> Value {
         "selinux": { "enabled": true },
         "intelRdt": { "enabled": false },
         "mountExtensions": { "idmap": { "enabled": has_id_maps() } },
-        "netDevices": { "enabled": false },
+        "netDevices": { "enabled": true },
     })
 }
 

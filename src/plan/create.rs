@@ -9,7 +9,9 @@ use super::hooks::Hooks;
 use super::namespaces::{Kind, Namespaces};
 use super::process::Process;
 use super::rootfs::Rootfs;
-use super::{Descriptors, HostPath, Plan, annotations, c_string, mounts, notify, sysctl};
+use super::{
+    Descriptors, HostPath, Plan, annotations, c_string, mounts, net_devices, notify, sysctl,
+};
 use crate::bundle::linux::IdMapping;
 use crate::bundle::{Bundle, Config};
 use crate::error::{Error, Result};
@@ -48,9 +50,10 @@ pub fn wanted(bundle: &Bundle, options: &CreateOptions) -> Wanted {
     let network = linux
         .namespace("network")
         .and_then(|namespace| namespace.path.as_deref());
+    let asks_about_network = !(linux.sysctl.is_empty() && linux.net_devices.is_empty());
     Wanted {
         network_namespace: network
-            .filter(|path| !path.is_empty() && !linux.sysctl.is_empty())
+            .filter(|path| !path.is_empty() && asks_about_network)
             .map(Into::into),
         cgroup: options.cgroup_manager != CgroupManager::Disabled,
         subordinate_ids: !linux.has_namespace("user") || linux.makes_namespace("user"),
@@ -111,6 +114,7 @@ impl Plan {
             rootfs,
             hooks: Hooks::plan(bundle)?,
             sysctls: sysctl::plan(config, host)?,
+            net_devices: net_devices::plan(config, host)?,
             hostname: name(&config.hostname, "/hostname")?,
             domainname: name(&config.domainname, "/domainname")?,
             descriptors: options.descriptors,

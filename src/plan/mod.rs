@@ -25,6 +25,7 @@ mod mount_ids;
 pub mod mount_label;
 mod mounts;
 pub mod namespaces;
+pub mod net_devices;
 pub mod notify;
 pub mod path;
 mod personality;
@@ -66,7 +67,9 @@ pub struct Plan {
     /// sethostname(2) and setdomainname(2) in the container's UTS namespace.
     pub hostname: Option<CString>,
     pub domainname: Option<CString>,
-    /// intelRdt, netDevices and memoryPolicy join here with their issues.
+    /// Moved into the container's network namespace by the parent.
+    pub net_devices: Vec<net_devices::NetDevice>,
+    /// intelRdt joins here with its issue.
     pub descriptors: Descriptors,
     /// Whether what the payload says by sd_notify(3) goes on to the caller's service manager.
     pub notify: bool,
@@ -117,9 +120,6 @@ fn c_string(text: &str, pointer: &str) -> Result<CString> {
 fn refuse_what_is_not_there_yet(config: &Config) -> Result<()> {
     let linux = config.linux();
     let mut asked = Vec::new();
-    if !linux.net_devices.is_empty() {
-        asked.push("netDevices");
-    }
     if linux.intel_rdt.is_some() {
         asked.push("intelRdt");
     }

@@ -151,6 +151,9 @@ impl Init<'_> {
         if self.has_cgroup && !in_cgroup && namespaces.is_new(Kind::Cgroup) {
             kernel::unshare(Kind::Cgroup.flag())?;
         }
+        if !self.plan.net_devices.is_empty() {
+            wire.ask(Request::NetDevices, None)?;
+        }
         nix::unistd::setsid().map_err(|errno| Error::syscall("setsid", "", errno as i32))?;
         let searcher = if namespaces.is_private(Kind::User) {
             Searcher::Other

@@ -14,14 +14,15 @@
 //! | `foreground`  | `rt run` and `rt exec` once the payload runs: signals, tty, status  |
 //!
 //! and one file for each thing between them: `wire` (parent and init), `gate` (`rt start` and
-//! init), `spawn`, `join`, `idmap`, `mounts` (what the parent mounts for init), `shield`,
-//! `notify` (the seccomp listener), `payload` (the end that init and enter share).
+//! init), `spawn`, `join`, `idmap`, `mounts` (what the parent mounts for init), `net_devices`,
+//! `shield`, `notify` (the seccomp listener), `payload` (the end that init and enter share).
 //!
 //! ```text
 //!    parent                             init
 //!      | clone3(namespaces, cgroup fd) ---> |
 //!      | <------------------- MapIds ------ |  with a new user namespace of other ids
 //!      | <------------------- EnterCgroup - |  where clone3 could not place it
+//!      | <------------------- NetDevices -- |  linux.netDevices
 //!      | <------------------- MountFd(i) -- |  what only the parent can reach or map
 //!      | <------------------- RunHooks ---- |  prestart, createRuntime
 //!      | <------------------- Console ----- |  with the pty's master
@@ -48,6 +49,7 @@ pub mod init;
 pub mod join;
 pub mod kernel;
 mod mounts;
+mod net_devices;
 pub mod notify;
 pub mod parent;
 pub mod payload;

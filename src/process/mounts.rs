@@ -133,19 +133,19 @@ fn idle(parent: Pid) -> ! {
 }
 
 fn explain(error: Error, map: &MountIdMap) -> Error {
-    let below = if map.recursive {
-        ", and here also what is mounted below"
+    let source = if map.recursive {
+        "the source, or of a mount below it,"
     } else {
-        ""
+        "the source"
     };
     match error.errno().map(Errno::from_raw) {
         // KERNEL(5.12): without mount_setattr(2) no ids can be mapped.
         Some(Errno::ENOSYS) => error.with_hint("id-mapped mounts need Linux 5.12"),
         Some(Errno::EINVAL) => error.with_hint(format!(
-            "the file system of the source has no id-mapped mounts on this kernel{below}: ext4, xfs and vfat have them since Linux 5.12, btrfs and ntfs3 5.15, f2fs 5.18, erofs 5.19, squashfs 6.2, tmpfs 6.3, ceph 6.7, fuse 6.12 where the server wants it; overlay only by id-mapped layers"
+            "the file system of {source} has no id-mapped mounts on this kernel: ext4, xfs and vfat have them since Linux 5.12, btrfs and ntfs3 5.15, f2fs 5.18, erofs 5.19, squashfs 6.2, tmpfs 6.3, ceph 6.7, fuse 6.12 where the server wants it; overlay only by id-mapped layers"
         )),
         Some(Errno::EPERM) => error.with_hint(format!(
-            "ids can be mapped by whoever has CAP_SYS_ADMIN in the user namespace that mounted the file system, once for each mount: run rt as root of the host, and take a source that is not id-mapped itself{below}"
+            "ids can be mapped by whoever has CAP_SYS_ADMIN in the user namespace that mounted the file system of {source} and only where they are not mapped already: run rt as root of the host"
         )),
         _ => error,
     }

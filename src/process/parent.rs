@@ -27,6 +27,7 @@ use super::foreground::{self, Signals};
 use super::gate::{Conclusion, Gate, Outcome};
 use super::init::{self, Init};
 use super::mounts::Mounts;
+use super::net_devices::{self, Moved};
 use super::readiness::Relay;
 use super::spawn::{self, Birthplace, Inheritance, Spawned};
 use super::wire::{Frame, Order, Request, Wire};
@@ -60,6 +61,7 @@ pub struct Child {
     outcome: Outcome,
     hook_outputs: hooks::Outputs,
     cgroup: Option<cgroup::Guard>,
+    net_devices: Option<Moved>,
 }
 
 /// Makes the container up to the point where only execve is left.
@@ -137,6 +139,7 @@ pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) 
         outcome,
         hook_outputs,
         cgroup,
+        net_devices: None,
     };
     if let Some(cgroup) = &child.cgroup {
         cgroup.confine(&plan.cgroup, privilege(plan))?;
@@ -280,6 +283,10 @@ impl Child {
                     handle.attach(self.process.pid())?;
                 }
             }
+            Request::NetDevices => {
+                let moved = net_devices::move_in(&plan.net_devices, self.process.pid())?;
+                self.net_devices = Some(moved);
+            }
             Request::MountFd(index) => return mounts.make(index).map(Some),
             Request::RunHooks => {
                 // Hooks may look at the state, and kill the runtime: what is undone after
@@ -322,19 +329,25 @@ impl Child {
 
     /// Leaves the container alone from now on.
     pub fn keep(mut self) {
+        self.keep_outside();
+        self.process.release();
+    }
+
+    /// What was made or taken outside of the container is the container's now.
+    fn keep_outside(&mut self) {
         if let Some(cgroup) = self.cgroup.take() {
             cgroup.keep();
         }
-        self.process.release();
+        if let Some(devices) = self.net_devices.take() {
+            devices.keep();
+        }
     }
 
     /// `rt run`: stays until the payload has ended, and passes on what it says by
     /// sd_notify(3); returns its status.
     pub fn attend(mut self, signals: &Signals, relay: Option<Relay>) -> Result<u8> {
         // What is left in the cgroup is ended by whoever removes the container.
-        if let Some(cgroup) = self.cgroup.take() {
-            cgroup.keep();
-        }
+        self.keep_outside();
         foreground::attend(self.process, signals, self.terminal, relay)
     }
 

@@ -22,6 +22,8 @@ pub enum Request {
     MapIds,
     /// Move me into the cgroup.
     EnterCgroup,
+    /// Move the network devices into my network namespace.
+    NetDevices,
     /// Open the source of this mount of the plan for me. The answer carries it.
     MountFd(usize),
     /// Run the prestart and createRuntime hooks.

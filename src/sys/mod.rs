@@ -19,6 +19,7 @@ pub mod limits;
 pub mod memory;
 pub mod mount;
 pub mod net;
+pub mod netlink;
 pub mod pattern;
 pub mod process;
 pub mod procfs;

@@ -6,6 +6,7 @@ mod devices;
 mod filesystems;
 mod masks;
 mod namespaces;
+mod net_devices;
 mod propagation;
 mod seccomp;
 mod seccomp_actions;
@@ -17,6 +18,7 @@ use crate::harness::verdict::Test;
 pub const TESTS: &[&[Test]] = &[
     filesystems::TESTS,
     namespaces::TESTS,
+    net_devices::TESTS,
     user_namespace::TESTS,
     devices::TESTS,
     device_rules::TESTS,

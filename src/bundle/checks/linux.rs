@@ -51,12 +51,6 @@ pub const CHECKS: &[Check] = &[
         run: Run::Config(sysctl_in_own_namespace),
     },
     Check {
-        name: "network-device-has-a-name",
-        clause: "config-linux.md#network-devices",
-        pointer: "/linux/netDevices/*",
-        run: Run::Config(network_device_has_a_name),
-    },
-    Check {
         name: "memory-policy-is-known",
         clause: "config-linux.md#memory-policy, set_mempolicy(2)",
         pointer: "/linux/memoryPolicy",
@@ -235,36 +229,6 @@ fn sysctl_in_own_namespace(config: &Config, report: &mut Report) {
             );
         }
     }
-}
-
-fn network_device_has_a_name(config: &Config, report: &mut Report) {
-    let linux = config.linux();
-    if !linux.net_devices.is_empty() && !linux.has_namespace("network") {
-        report.add(
-            "/linux/netDevices",
-            "needs a network namespace of the container's own (linux.namespaces)",
-        );
-    }
-    for (key, device) in linux.net_devices.iter() {
-        let pointer = format!("/linux/netDevices/{}", pointer_part(key));
-        if !is_interface_name(key) {
-            report.add(&pointer, "is no name of a network interface");
-        }
-        let inside = device.name.as_deref().unwrap_or_default();
-        if !inside.is_empty() && !is_interface_name(inside) {
-            report.add(
-                format!("{pointer}/name"),
-                format!("{inside:?} is no name of a network interface"),
-            );
-        }
-    }
-}
-
-/// As the kernel's dev_valid_name() has it; IFNAMSIZ is 16 with its NUL byte.
-fn is_interface_name(name: &str) -> bool {
-    !matches!(name, "" | "." | "..")
-        && name.len() < 16
-        && !name.contains(|c: char| c == '/' || c == ':' || c.is_ascii_whitespace())
 }
 
 fn memory_policy_is_known(config: &Config, report: &mut Report) {

@@ -11,6 +11,7 @@ mod linux;
 mod mount_ids;
 mod mounts;
 mod namespaces;
+mod net_devices;
 mod process;
 mod resources;
 mod root;
@@ -106,6 +107,7 @@ pub fn table() -> impl Iterator<Item = &'static Check> {
         hooks::CHECKS,
         namespaces::CHECKS,
         linux::CHECKS,
+        net_devices::CHECKS,
         labels::CHECKS,
         resources::CHECKS,
     ]
