@@ -82,6 +82,14 @@ impl Bundle {
         })
     }
 
+    /// The container's configuration with the mounts of another file, a list in the form of
+    /// `mounts`, in the place of its own. They are checked, the rest was.
+    pub fn with_mounts(mut self, source: &[u8]) -> Result<Bundle> {
+        self.config.mounts = read::parse_mounts(source)?.into();
+        checks::mounts(&self.config)?;
+        Ok(self)
+    }
+
     /// Reads and checks config.json; the root's folder is taken as it is written.
     pub fn from_config(source: Vec<u8>, dir: PathBuf) -> Result<Bundle> {
         let config: Config = read::parse(&source).context(|| "config.json")?;
@@ -106,6 +114,20 @@ pub fn process_from_json(source: &[u8]) -> Result<Process> {
     let process: Process = read::parse(source).context(|| "process")?;
     checks::process(&process, source).context(|| "process")?;
     Ok(process)
+}
+
+/// The destinations in a list in the form of `mounts`, nothing else of which counts.
+pub fn destinations(source: &[u8]) -> Result<Vec<String>> {
+    let mounts = read::parse_mounts(source)?.into_iter().enumerate();
+    mounts
+        .map(|(n, mount)| {
+            let given = mount.destination.filter(|path| !path.is_empty());
+            given.ok_or_else(|| {
+                Error::invalid(format!("mounts[{n}].destination: is missing"))
+                    .with_pointer(format!("/mounts/{n}/destination"))
+            })
+        })
+        .collect()
 }
 
 /// Reads what `update --resources` is given, of the form of `linux.resources`. It is checked

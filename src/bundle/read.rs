@@ -5,6 +5,7 @@
 use serde::de::DeserializeOwned;
 
 use super::checks::{place_in_words, shorten};
+use super::config::Mount;
 use super::place;
 use crate::error::{Error, Result};
 
@@ -14,6 +15,14 @@ pub fn parse<T: DeserializeOwned>(source: &[u8]) -> Result<T> {
     // serde reads a list as the fields of a struct in their order; nobody means that.
     if source.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
         return Err(Error::invalid("is a list, and has to be an object"));
+    }
+    serde_json::from_slice(source).map_err(|error| explain(source, &error))
+}
+
+/// Reads a list of mounts.
+pub fn parse_mounts(source: &[u8]) -> Result<Vec<Mount>> {
+    if source.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'[') {
+        return Err(Error::invalid("has to be a list of mounts"));
     }
     serde_json::from_slice(source).map_err(|error| explain(source, &error))
 }

@@ -1,17 +1,29 @@
-//! `rt mounts`: mounts added to or removed from a running container. Not built yet.
+//! `rt mounts`: mounts added to a running container, or removed from it, as crun has it.
 //!
 //! Runs in: parent.
 
+use std::os::fd::AsFd;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{Global, Verb, not_yet};
-use crate::error::Result;
+use super::processes::not_running;
+use super::{Global, Verb};
+use crate::bundle::{self, Bundle};
+use crate::error::{Context, Error, Result};
+use crate::host::Host;
+use crate::plan::{self, ContainerPath, CreateOptions};
+use crate::process::foreground::Signals;
+use crate::process::mounter::{self, Change, Target};
+use crate::state::Status;
+
+/// How long another command on the same container is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Args, Debug)]
 pub struct Mounts {
-    /// What to do
+    /// What to do with the mounts of FILE
     #[arg(value_name = "ACTION")]
     action: Action,
 
@@ -19,7 +31,8 @@ pub struct Mounts {
     #[arg(value_name = "CONTAINER")]
     id: String,
 
-    /// File with a list in the form of `mounts` in config.json
+    /// JSON file with a list in the form of `mounts` in config.json; `remove` looks at the
+    /// destinations alone
     #[arg(value_name = "FILE")]
     file: PathBuf,
 }
@@ -34,11 +47,55 @@ impl Verb for Mounts {
     const NAME: &'static str = "mounts";
     const ABOUT: &'static str = "Add mounts to a running container, or remove them";
 
-    fn works() -> Result<()> {
-        Err(not_yet(Self::NAME))
+    fn run(self, global: &Global) -> Result<u8> {
+        self.change(global)
+            .context(|| format!("mounts of {:?}", self.id))
+            .map(|()| 0)
     }
+}
 
-    fn run(self, _global: &Global) -> Result<u8> {
-        Err(not_yet(Self::NAME))
+impl Mounts {
+    fn change(&self, global: &Global) -> Result<()> {
+        let source = std::fs::read(&self.file).map_err(|e| Error::io("open", &self.file, &e))?;
+        let mut container = global.root()?.open(&self.id)?;
+        container.lock(PATIENCE)?;
+        match container.status()? {
+            Status::Created | Status::Running | Status::Paused => {}
+            Status::Creating | Status::Stopped => return Err(not_running()),
+        }
+        let (Some(init), Some(pidfd)) = (container.record.init, container.pidfd()?) else {
+            return Err(not_running());
+        };
+        let bundle = Bundle::from_state(container.config()?, container.record.bundle.clone())?;
+        let in_file = |e: Error| e.within(format!("{:?}", self.file));
+        let signals = Signals::block()?;
+        match self.action {
+            Action::Add => {
+                let bundle = bundle.with_mounts(&source).map_err(in_file)?;
+                let options = CreateOptions::default();
+                let host = Host::probe(plan::wanted(&bundle, &options))?;
+                let (rootfs, namespaces) =
+                    plan::for_mounts(&bundle, &options, &host).map_err(in_file)?;
+                let target = Target {
+                    init: init.pid(),
+                    pidfd: pidfd.as_fd(),
+                    is_privileged: host.is_privileged(),
+                };
+                mounter::change(&target, &Change::Add(&rootfs, &namespaces), &signals)
+            }
+            Action::Remove => {
+                let destinations = bundle::destinations(&source).map_err(in_file)?;
+                let paths: Vec<ContainerPath> = destinations
+                    .iter()
+                    .map(|path| ContainerPath::new(path))
+                    .collect();
+                let target = Target {
+                    init: init.pid(),
+                    pidfd: pidfd.as_fd(),
+                    is_privileged: true,
+                };
+                mounter::change(&target, &Change::Remove(&paths), &signals)
+            }
+        }
     }
 }

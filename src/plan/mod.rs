@@ -21,6 +21,7 @@ pub mod golden;
 pub mod hooks;
 mod id_maps;
 mod limits;
+mod live_mounts;
 mod mount_ids;
 pub mod mount_label;
 mod mounts;
@@ -41,6 +42,7 @@ use std::ffi::CString;
 
 pub use create::{CreateOptions, Rootless, wanted};
 pub use exec::{ExecOptions, User, for_exec};
+pub use live_mounts::for_mounts;
 pub use path::{ContainerPath, HostPath};
 
 use crate::bundle::Config;

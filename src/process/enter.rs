@@ -163,7 +163,7 @@ fn is_refused_by_cgroup(error: &Error) -> bool {
 
 /// The namespaces of `init` that are not this process's own; joining one's own user namespace
 /// is an error, and joining the others costs time.
-fn differing_namespaces(init: Pid) -> Result<u64> {
+pub(super) fn differing_namespaces(init: Pid) -> Result<u64> {
     let mut flags = 0;
     for kind in Kind::ALL {
         let name = kind.proc_name();

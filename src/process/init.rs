@@ -239,8 +239,11 @@ impl Init<'_> {
             namespaces: &self.plan.namespaces,
             in_user_namespace: self.plan.namespaces.is_private(Kind::User) || self.plan.rootless,
             own_cgroup,
-            ask_parent: ask,
-            parent_reaches_more: self.mounts_by_parent,
+            made_elsewhere: ask,
+            elsewhere: match self.mounts_by_parent {
+                true => rootfs::Elsewhere::OutOfReach,
+                false => rootfs::Elsewhere::IdMapped,
+            },
         }
     }
 

@@ -11,6 +11,7 @@
 //! | `checkpoint`  | `rt checkpoint`: has CRIU dump a container                          |
 //! | `restore`     | `rt restore`: the parent's part where CRIU makes the container      |
 //! | `criu`        | becomes `criu swrk` of the two                                      |
+//! | `mounter`     | `rt mounts`: short-lived, changes the mounts of a running container |
 //! | `foreground`  | `rt run` and `rt exec` once the payload runs: signals, tty, status  |
 //!
 //! and one file for each thing between them: `wire` (parent and init), `gate` (`rt start` and
@@ -48,6 +49,7 @@ pub mod idmap;
 pub mod init;
 pub mod join;
 pub mod kernel;
+pub mod mounter;
 mod mounts;
 mod net_devices;
 pub mod notify;

@@ -123,6 +123,49 @@ impl Root {
         }
     }
 
+    /// Opens the directory that holds `path` without following any symbolic link, and the name
+    /// therein. ELOOP: there is one on the way.
+    pub fn real_parent<'p>(&self, path: &'p ContainerPath) -> Result<(OwnedFd, &'p str)> {
+        let (parent, name) = split_last(path.beneath_root());
+        if name.is_empty() {
+            return Err(Error::invalid("the root directory has no parent"));
+        }
+        Ok((
+            sys::file::open_without_links(self.fd.as_fd(), parent, DIRECTORY)?,
+            name,
+        ))
+    }
+
+    /// What is not there of `path` and the directories on the way to it, the deepest first, and
+    /// the nearest that is.
+    pub fn missing(&self, path: &ContainerPath) -> Result<(Vec<ContainerPath>, OwnedFd)> {
+        let mut missing = Vec::new();
+        let mut rest = path.beneath_root();
+        loop {
+            match self.resolve(rest, OFlag::O_PATH) {
+                Err(e) if e.is(Errno::ENOENT) && !rest.is_empty() => {
+                    missing.push(ContainerPath::new(rest));
+                }
+                result => return result.map(|nearest| (missing, nearest)),
+            }
+            rest = split_last(rest).0;
+        }
+    }
+
+    /// Removes what was made at `path` for a mount point: an empty directory, or a file without
+    /// content.
+    pub fn remove_mount_point(&self, path: &ContainerPath) -> Result<()> {
+        let (parent, name) = split_last(path.beneath_root());
+        let directory = self.resolve(parent, DIRECTORY)?;
+        let name = sys::file::c_name(name)?;
+        let found = sys::file::stat_entry(directory.as_fd(), &name)?;
+        match sys::file::kind(&found) {
+            SFlag::S_IFDIR => sys::file::rmdirat(directory.as_fd(), &name),
+            SFlag::S_IFREG if found.st_size == 0 => sys::file::unlinkat(directory.as_fd(), &name),
+            _ => Ok(()),
+        }
+    }
+
     /// Opens the directory that holds `path`, made where missing, and the name therein.
     pub fn parent<'p>(&self, path: &'p ContainerPath) -> Result<(OwnedFd, &'p str)> {
         let (parent, name) = split_last(path.beneath_root());

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 use super::attributes::{self, Outcome};
+use super::bind::Tree;
 use super::mount::Request;
 use crate::error::{Error, Result};
 use crate::plan::mount_label::is_context;
@@ -46,6 +47,21 @@ impl Request<'_> {
             attributes::remount(mount.as_fd(), 0, self.recursive)?;
         }
         Ok(mount)
+    }
+
+    /// The same without flags and attached nowhere, by descriptors alone.
+    pub fn detached_instance(&self, target: BorrowedFd<'_>, fs: &FileSystem) -> Result<Tree> {
+        let data = self.options(target, fs)?;
+        let too_long = |value: &CString| value.as_bytes().len() > FSCONFIG_VALUE_MAX;
+        if data
+            .iter()
+            .any(|(_, value)| value.as_ref().is_some_and(too_long))
+        {
+            return Err(Error::unsupported(format!(
+                "an option of more than {FSCONFIG_VALUE_MAX} bytes, which fsconfig(2) does not take"
+            )));
+        }
+        detached(&FileSystem { data, ..fs.clone() }, 0).map(Tree::Detached)
     }
 
     fn new_by_mount(

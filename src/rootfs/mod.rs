@@ -16,6 +16,7 @@ mod copy_up;
 mod devices;
 mod instance;
 mod links;
+mod live;
 mod masks;
 mod mount;
 mod pivot;
@@ -37,6 +38,7 @@ use crate::plan::rootfs::{Mount, Pivot, Rootfs};
 
 pub use beneath::Root;
 pub use instance::detached;
+pub use live::{add, remove};
 pub use restore::lay_out;
 
 /// What the mounts need to know about the rest of the container.
@@ -47,11 +49,21 @@ pub struct Context<'a> {
     /// The directory of the container's own cgroup on the host, for a private cgroup
     /// namespace where a mount of cgroup2 is refused.
     pub own_cgroup: Option<PathBuf>,
-    /// Asks the parent for `mounts[i]` as a detached mount: the source of a bind mount where
-    /// this process cannot go, and every id-mapped mount.
-    pub ask_parent: &'a dyn Fn(usize) -> Result<OwnedFd>,
-    /// Whether the parent has rights that this process lacks.
-    pub parent_reaches_more: bool,
+    /// Gives `mounts[i]` as a detached mount, made elsewhere.
+    pub made_elsewhere: &'a dyn Fn(usize) -> Result<OwnedFd>,
+    pub elsewhere: Elsewhere,
+}
+
+/// Which mounts are made elsewhere than in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// Id-mapped ones alone.
+    IdMapped,
+    /// And sources of bind mounts that this process cannot go to, while its parent can.
+    OutOfReach,
+    /// And all sources of bind mounts: the host is out of sight. Then no mount is made by
+    /// mount(2), which takes a path: /proc is the container's own.
+    Sources,
 }
 
 /// A file system whose mounts are made.

@@ -12,7 +12,7 @@ use nix::sys::stat::SFlag;
 use super::attributes::{self, Outcome};
 use super::beneath::{NodeKind, Root};
 use super::bind::Tree;
-use super::{Context, cgroup, copy_up, propagation, pseudo};
+use super::{Context, Elsewhere, cgroup, copy_up, propagation, pseudo};
 use crate::error::{Context as _, Error, Result};
 use crate::plan::HostPath;
 use crate::plan::rootfs::{FileSystem, Mount, Rootfs, Source};
@@ -132,18 +132,23 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The mount as the parent made it, if its ids are mapped.
-    fn mapped_by_parent(&self, context: &Context<'_>) -> Result<Option<Tree>> {
-        match (&self.entry.id_map, self.entry.index) {
-            (Some(_), Some(index)) => (context.ask_parent)(index).map(Tree::Detached).map(Some),
-            _ => Ok(None),
+    /// The mount as it was made elsewhere, if it has to be.
+    fn made_elsewhere(&self, context: &Context<'_>) -> Result<Option<Tree>> {
+        let is_source = matches!(self.entry.source, Source::Bind { .. });
+        let has_to_be =
+            self.entry.id_map.is_some() || (is_source && context.elsewhere == Elsewhere::Sources);
+        match self.entry.index.filter(|_| has_to_be) {
+            Some(index) => (context.made_elsewhere)(index)
+                .map(Tree::Detached)
+                .map(Some),
+            None => Ok(None),
         }
     }
 
     /// Copies the source of a bind mount, with the parent's rights where one's own do not
     /// reach it.
     fn open_source(&self, path: &HostPath, flags: i32, context: &Context<'_>) -> Result<Tree> {
-        if let Some(tree) = self.mapped_by_parent(context)? {
+        if let Some(tree) = self.made_elsewhere(context)? {
             return Ok(tree);
         }
         // Where it stands in the plan: a mount of rt's own has no place in config.json.
@@ -151,9 +156,10 @@ impl<'a> Request<'a> {
         let index = mounts.position(|mount| std::ptr::eq(mount, self.entry));
         match (Tree::copy(Place::Host(path.as_path()), flags), index) {
             (Err(e), Some(index))
-                if context.parent_reaches_more && (e.is(Errno::EACCES) || e.is(Errno::EPERM)) =>
+                if context.elsewhere == Elsewhere::OutOfReach
+                    && (e.is(Errno::EACCES) || e.is(Errno::EPERM)) =>
             {
-                (context.ask_parent)(index).map(Tree::Detached)
+                (context.made_elsewhere)(index).map(Tree::Detached)
             }
             (opened, _) => opened,
         }
@@ -166,12 +172,17 @@ impl<'a> Request<'a> {
         fs: &FileSystem,
         context: &Context<'_>,
     ) -> Result<OwnedFd> {
-        let mount = match self.mapped_by_parent(context)? {
+        let mount = match self.made_elsewhere(context)? {
             Some(tree) => self.attach(tree, target),
+            None if context.elsewhere == Elsewhere::Sources => {
+                self.attach(self.detached_instance(target, fs)?, target)
+            }
             None => self.new_instance(target, fs),
         }?;
         if let Some(label) = &self.plan.mount_label
             && fs.kind.as_c_str() == c"mqueue"
+            // It takes a path of the host's /proc.
+            && context.elsewhere != Elsewhere::Sources
         {
             label_directory(mount.as_fd(), &label.value);
         }

@@ -92,8 +92,8 @@ fn with_context<T>(kinds: &[Kind], body: impl FnOnce(&Context<'_>) -> T) -> T {
         namespaces: &namespaces(kinds),
         in_user_namespace: kinds.contains(&Kind::User),
         own_cgroup: None,
-        ask_parent: &|_| Err(crate::error::Error::system("there is no parent")),
-        parent_reaches_more: false,
+        made_elsewhere: &|_| Err(crate::error::Error::system("there is no parent")),
+        elsewhere: Elsewhere::IdMapped,
     })
 }
 

@@ -37,6 +37,25 @@ pub fn open_in_root(root: BorrowedFd<'_>, path: &str, flags: OFlag) -> Result<Ow
     )
 }
 
+/// Opens `path` beneath `root` if no symbolic link is on the way: openat2(2) with
+/// `RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS`, Linux 5.6. ELOOP: there is one.
+pub fn open_without_links(root: BorrowedFd<'_>, path: &str, flags: OFlag) -> Result<OwnedFd> {
+    let flags = flags | OFlag::O_CLOEXEC;
+    let how = OpenHow::new()
+        .flags(flags)
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS);
+    let path = if path.is_empty() { "." } else { path };
+    check(
+        nix::fcntl::openat2(root, path, how),
+        "openat2",
+        format_args!(
+            "{}, {path:?}, {{flags={}, resolve=RESOLVE_NO_SYMLINKS|RESOLVE_IN_ROOT}}",
+            root.as_raw_fd(),
+            open_words(flags)
+        ),
+    )
+}
+
 /// Opens one name in a directory, openat(2) with `O_NOFOLLOW`.
 pub fn open_entry(directory: BorrowedFd<'_>, name: &CStr, flags: OFlag) -> Result<OwnedFd> {
     let flags = flags | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
@@ -133,6 +152,35 @@ pub fn unlinkat(directory: BorrowedFd<'_>, name: &CStr) -> Result<()> {
         "unlinkat",
         format_args!("{}, {name:?}, 0", directory.as_raw_fd()),
     )
+}
+
+/// Removes an empty directory, unlinkat(2) with `AT_REMOVEDIR`.
+pub fn rmdirat(directory: BorrowedFd<'_>, name: &CStr) -> Result<()> {
+    check(
+        nix::unistd::unlinkat(directory, name, nix::unistd::UnlinkatFlags::RemoveDir),
+        "unlinkat",
+        format_args!("{}, {name:?}, AT_REMOVEDIR", directory.as_raw_fd()),
+    )
+}
+
+/// Which mount of this mount namespace an object is reached by: a number that goes to another
+/// mount only when this one is gone. statx(2) with `STATX_MNT_ID`, Linux 5.8.
+pub fn mount_id(fd: BorrowedFd<'_>) -> Result<u64> {
+    let mut found = std::mem::MaybeUninit::<libc::statx>::zeroed();
+    // SAFETY: an open descriptor with an empty path, and a buffer of the call's own type.
+    let result = unsafe {
+        libc::statx(
+            fd.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            libc::STATX_MNT_ID,
+            found.as_mut_ptr(),
+        )
+    };
+    let arguments = format_args!("{}, \"\", AT_EMPTY_PATH, STATX_MNT_ID", fd.as_raw_fd());
+    check(nix::errno::Errno::result(result), "statx", arguments)?;
+    // SAFETY: zeroed memory is a statx, and the kernel has filled it in.
+    Ok(unsafe { found.assume_init() }.stx_mnt_id)
 }
 
 /// Changes the owner of one name in a directory, fchownat(2).

@@ -409,6 +409,20 @@ pub fn umount_detach(target: &CStr) -> Result<()> {
         .map_err(|e| Error::syscall("umount2", format_args!("{target:?}, MNT_DETACH"), e as i32))
 }
 
+/// Unmounts what lies at one name in the working directory, which must not be a symbolic link,
+/// as soon as nobody uses it.
+///
+/// umount2(2) with `MNT_DETACH | UMOUNT_NOFOLLOW`. EINVAL: nothing is mounted there, or the mount
+/// is locked in this user namespace.
+pub fn umount_entry(name: &CStr) -> Result<()> {
+    use nix::mount::MntFlags;
+    let flags = MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW;
+    nix::mount::umount2(name, flags).map_err(|e| {
+        let arguments = format_args!("{name:?}, MNT_DETACH|UMOUNT_NOFOLLOW");
+        Error::syscall("umount2", arguments, e as i32)
+    })
+}
+
 /// Makes the working directory the root and stacks the old root on top of it, where
 /// `umount_detach(".")` finds it.
 ///

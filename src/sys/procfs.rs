@@ -4,9 +4,10 @@
 //! looked up from the root of a file system that a container shapes, and no mount on top of
 //! a file of procfs is crossed.
 //!
-//! Runs in: init and enter.
+//! Runs in: init, enter, mounter.
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::ffi::OsString;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::Mode;
@@ -46,4 +47,15 @@ pub fn open(directory: BorrowedFd, path: &str, flags: OFlag) -> Result<OwnedFd> 
     } else {
         Err(Error::system(format!("{path:?} does not lie on procfs")))
     }
+}
+
+/// Where an object of this process lies, as seen from its root, without symbolic links.
+/// `own` is an open /proc/self.
+pub fn path_of(own: BorrowedFd<'_>, fd: BorrowedFd<'_>) -> Result<OsString> {
+    let name = format!("fd/{}", fd.as_raw_fd());
+    check(
+        nix::fcntl::readlinkat(own, name.as_str()),
+        "readlinkat",
+        format_args!("/proc/self, {name:?}"),
+    )
 }

@@ -9,6 +9,7 @@ mod errors;
 mod exec;
 mod features;
 mod kill;
+mod mounts;
 mod nested;
 mod notify;
 mod options;
@@ -42,4 +43,5 @@ pub const TESTS: &[&[Test]] = &[
     features::TESTS,
     pidfd::TESTS,
     annotations::TESTS,
+    mounts::TESTS,
 ];

@@ -157,6 +157,18 @@ pub fn process(process: &Process, source: &[u8]) -> Result<()> {
     report.into_result()
 }
 
+/// Checks the mounts alone, as `mounts add` reads them.
+pub fn mounts(config: &Config) -> Result<()> {
+    let mut report = Report::default();
+    for check in mounts::CHECKS.iter().chain(mount_ids::CHECKS) {
+        report.check = check.name;
+        if let Run::Config(run) = check.run {
+            run(config, &mut report);
+        }
+    }
+    report.into_result()
+}
+
 /// Checks `linux.resources` alone, as `update` reads it.
 pub fn resources(resources: &Resources) -> Result<()> {
     let config = Config {

@@ -1,0 +1,186 @@
+//! Mounts that come into a running container, or leave it.
+//!
+//! The container's processes are at work meanwhile, on the same paths. To add is safe as at
+//! `create`: every lookup ends in a descriptor beneath the root, and what is mounted there was
+//! made out of their reach. To remove is to name a mount by its path, so none of it may be a
+//! symbolic link: one of the container's making would lead to a mount that protects the host,
+//! a mask of /proc say. A name that is a mount point can be neither renamed nor removed.
+//!
+//! What fails half-way is undone.
+//!
+//! Runs in: mounter, with all capabilities over the container's mount namespace.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
+
+use super::beneath::Root;
+use super::{Context, attributes, mount, mount_name, mount_pointer};
+use crate::error::{Context as _, Error, Result};
+use crate::log;
+use crate::plan::ContainerPath;
+use crate::plan::rootfs::{Mount, Rootfs};
+use crate::sys;
+use crate::sys::mount::Place;
+
+/// Makes the mounts of `plan` in their order, all or none. `own` is an open /proc/self of the
+/// host's procfs.
+pub fn add(root: &Root, plan: &Rootfs, context: &Context<'_>, own: BorrowedFd<'_>) -> Result<()> {
+    let umask = nix::sys::stat::umask(Mode::empty());
+    let mut steps = Vec::new();
+    let added = add_all(root, plan, context, &mut steps);
+    if added.is_err() {
+        for step in steps.iter().rev() {
+            step.undo(root, own);
+        }
+    }
+    nix::sys::stat::umask(umask);
+    added
+}
+
+fn add_all<'a>(
+    root: &Root,
+    plan: &'a Rootfs,
+    context: &Context<'_>,
+    steps: &mut Vec<Step<'a>>,
+) -> Result<()> {
+    let mut readonly_later = Vec::new();
+    for entry in &plan.mounts {
+        let mut add = || {
+            steps.push(Step::begin(root, entry)?);
+            let made = mount::apply(root, entry, plan, context)?;
+            readonly_later.extend(made.readonly_later.map(|mount| (entry, mount)));
+            Ok(())
+        };
+        add().at(&mount_pointer(entry), || mount_name(entry))?;
+    }
+    for (entry, mount) in readonly_later {
+        attributes::make_readonly(mount.as_fd()).at(&mount_pointer(entry), || mount_name(entry))?;
+    }
+    Ok(())
+}
+
+/// What was at the destination of a mount before it.
+struct Step<'a> {
+    entry: &'a Mount,
+    /// The deepest first.
+    missing: Vec<ContainerPath>,
+    /// Of the destination, or of the nearest directory upwards that was there.
+    mount_id: u64,
+}
+
+impl<'a> Step<'a> {
+    fn begin(root: &Root, entry: &'a Mount) -> Result<Step<'a>> {
+        let (missing, nearest) = root.missing(&entry.destination)?;
+        let before = match missing.is_empty() {
+            true => reopen(root, entry)?,
+            false => nearest,
+        };
+        Ok(Step {
+            entry,
+            missing,
+            mount_id: sys::file::mount_id(before.as_fd())?,
+        })
+    }
+
+    fn undo(&self, root: &Root, own: BorrowedFd<'_>) {
+        if let Err(e) = self.unmount(root, own) {
+            log::warning(|| format!("{}: stays: {e}", mount_name(self.entry)));
+        }
+        for path in &self.missing {
+            let _ = root.remove_mount_point(path);
+        }
+    }
+
+    fn unmount(&self, root: &Root, own: BorrowedFd<'_>) -> Result<()> {
+        let present = match reopen(root, self.entry) {
+            Err(e) if e.is(Errno::ENOENT) => return Ok(()),
+            result => result?,
+        };
+        if sys::file::mount_id(present.as_fd())? == self.mount_id {
+            return Ok(());
+        }
+        let path = sys::procfs::path_of(own, present.as_fd())?;
+        unmount(root, &ContainerPath::new(&path.to_string_lossy()))
+    }
+}
+
+fn reopen(root: &Root, entry: &Mount) -> Result<OwnedFd> {
+    match entry.destination_nofollow {
+        true => root.open_nofollow(&entry.destination),
+        false => root.open(&entry.destination),
+    }
+}
+
+/// Unmounts what lies at these paths, the last first, all or none.
+pub fn remove(root: &Root, destinations: &[ContainerPath]) -> Result<()> {
+    let mut copies: Vec<(OwnedFd, &ContainerPath)> = Vec::new();
+    for (index, path) in destinations.iter().enumerate().rev() {
+        let copy_and_unmount = || {
+            // What is removed as the last of all never has to come back.
+            let copy = match index {
+                0 => None,
+                _ => Some(copy(root, path)?),
+            };
+            unmount(root, path).map(|()| copy)
+        };
+        let removed = copy_and_unmount().at(&format!("/mounts/{index}"), || {
+            format!("mounts[{index}] ({path})")
+        });
+        match removed {
+            Ok(copy) => copies.extend(copy.map(|copy| (copy, path))),
+            Err(e) => {
+                for (copy, path) in copies.iter().rev() {
+                    put_back(root, copy, path);
+                }
+                return Err(e);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The mount at `path` with all below it, attached nowhere.
+fn copy(root: &Root, path: &ContainerPath) -> Result<OwnedFd> {
+    let place = open_real(root, path)?;
+    sys::mount::open_tree(Place::Fd(place.as_fd()), libc::AT_RECURSIVE)
+}
+
+fn put_back(root: &Root, copy: &OwnedFd, path: &ContainerPath) {
+    let attached = open_real(root, path)
+        .and_then(|place| sys::mount::move_mount(copy.as_fd(), Place::Fd(place.as_fd())));
+    if let Err(e) = attached {
+        log::warning(|| format!("{path}: is gone: {e}"));
+    }
+}
+
+fn open_real(root: &Root, path: &ContainerPath) -> Result<OwnedFd> {
+    let (parent, name) = real_parent(root, path)?;
+    sys::file::open_entry(parent.as_fd(), &sys::file::c_name(name)?, OFlag::O_PATH)
+}
+
+fn unmount(root: &Root, path: &ContainerPath) -> Result<()> {
+    let (parent, name) = real_parent(root, path)?;
+    sys::file::change_directory(parent.as_fd())?;
+    sys::mount::umount_entry(&sys::file::c_name(name)?).map_err(|e| match e.is(Errno::EINVAL) {
+        true => e.with_hint(
+            "nothing is mounted there, or the kernel keeps the mount in place for the container's user namespace",
+        ),
+        false => e,
+    })
+}
+
+fn real_parent<'p>(root: &Root, path: &'p ContainerPath) -> Result<(OwnedFd, &'p str)> {
+    if path.is_root() {
+        return Err(Error::invalid("the container's root cannot be unmounted"));
+    }
+    root.real_parent(path)
+        .map_err(|e| match e.is(Errno::ELOOP) {
+            true => e.with_hint(
+                "a symbolic link is on the way, which the container may have put there: give the path where the mount really lies",
+            ),
+            false => e,
+        })
+}
