@@ -18,6 +18,7 @@ pub mod keyring;
 pub mod limits;
 pub mod memory;
 pub mod mount;
+mod mount_attributes;
 pub mod net;
 pub mod netlink;
 pub mod pattern;

@@ -9,6 +9,7 @@ mod mount_options;
 mod mounts;
 mod process;
 mod root;
+mod symlinks;
 mod user;
 
 use crate::harness::verdict::Test;
@@ -18,6 +19,7 @@ pub const TESTS: &[&[Test]] = &[
     mounts::TESTS,
     mount_options::TESTS,
     id_maps::TESTS,
+    symlinks::TESTS,
     process::TESTS,
     labels::TESTS,
     user::TESTS,

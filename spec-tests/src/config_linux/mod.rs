@@ -5,6 +5,7 @@ mod device_rules;
 mod devices;
 mod filesystems;
 mod masks;
+mod memory_policy;
 mod namespaces;
 mod net_devices;
 mod propagation;
@@ -19,6 +20,7 @@ pub const TESTS: &[&[Test]] = &[
     filesystems::TESTS,
     namespaces::TESTS,
     net_devices::TESTS,
+    memory_policy::TESTS,
     user_namespace::TESTS,
     devices::TESTS,
     device_rules::TESTS,
