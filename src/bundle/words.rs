@@ -62,27 +62,34 @@ pub fn io_class(name: &str) -> Option<u32> {
 }
 
 /// set_mempolicy(2).
-pub fn memory_mode(name: &str) -> Option<i32> {
-    Some(match name {
-        "MPOL_DEFAULT" => 0,
-        "MPOL_PREFERRED" => 1,
-        "MPOL_BIND" => 2,
-        "MPOL_INTERLEAVE" => 3,
-        "MPOL_LOCAL" => 4,
-        "MPOL_PREFERRED_MANY" => 5,
-        "MPOL_WEIGHTED_INTERLEAVE" => 6,
-        _ => return None,
-    })
-}
+pub const MEMORY_MODES: &[(&str, i32)] = &[
+    ("MPOL_BIND", 2),
+    ("MPOL_DEFAULT", 0),
+    ("MPOL_INTERLEAVE", 3),
+    ("MPOL_LOCAL", 4),
+    ("MPOL_PREFERRED", 1),
+    ("MPOL_PREFERRED_MANY", 5),
+    ("MPOL_WEIGHTED_INTERLEAVE", 6),
+];
 
 /// set_mempolicy(2); each is or-ed to the mode.
+pub const MEMORY_FLAGS: &[(&str, i32)] = &[
+    ("MPOL_F_NUMA_BALANCING", 1 << 13),
+    ("MPOL_F_RELATIVE_NODES", 1 << 14),
+    ("MPOL_F_STATIC_NODES", 1 << 15),
+];
+
+pub fn memory_mode(name: &str) -> Option<i32> {
+    number_of(MEMORY_MODES, name)
+}
+
 pub fn memory_flag(name: &str) -> Option<i32> {
-    Some(match name {
-        "MPOL_F_STATIC_NODES" => 1 << 15,
-        "MPOL_F_RELATIVE_NODES" => 1 << 14,
-        "MPOL_F_NUMA_BALANCING" => 1 << 13,
-        _ => return None,
-    })
+    number_of(MEMORY_FLAGS, name)
+}
+
+fn number_of(table: &[(&str, i32)], name: &str) -> Option<i32> {
+    let row = table.iter().find(|(word, _)| *word == name);
+    row.map(|(_, number)| *number)
 }
 
 /// The numbers of a list such as `0-3,7`, cpuset(7) "List format", in order and once each.

@@ -2,6 +2,10 @@
 //!
 //! Engines decide by it what they ask for, so it says only what is true of this version.
 //!
+//! SPEC: features.md wants it to be the same on every machine. Where engines offer users what
+//! it names (recursive attributes, id-mapped mounts, actions and flags of seccomp), what this
+//! kernel lacks is left out: the offer could not be kept.
+//!
 //! Runs in: parent.
 
 use clap::Args;
@@ -9,11 +13,16 @@ use serde_json::{Value, json};
 
 use super::{Global, Verb, print, version};
 use crate::bundle::mount_options::{Meaning, WORDS};
+use crate::bundle::words::{MEMORY_FLAGS, MEMORY_MODES};
 use crate::criu;
 use crate::error::{Error, Result};
 use crate::plan::namespaces::Kind;
 use crate::seccomp::{Action, Arch, Flag, Operator};
-use crate::sys::mount::has_id_maps;
+use crate::sys::mount::has_mount_setattr;
+use crate::sys::schedule::has_memory_policies;
+
+/// Whether `linux.intelRdt` is honoured; a test holds it against the plan.
+const INTEL_RDT: bool = false;
 
 #[derive(Args, Debug)]
 pub struct Features {}
@@ -63,17 +72,26 @@ fn linux() -> Value {
         "seccomp": seccomp(),
         "apparmor": { "enabled": true },
         "selinux": { "enabled": true },
-        "intelRdt": { "enabled": false },
-        "mountExtensions": { "idmap": { "enabled": has_id_maps() } },
+        "intelRdt": { "enabled": INTEL_RDT, "schemata": INTEL_RDT, "monitoring": INTEL_RDT },
+        "memoryPolicy": has_memory_policies().then(memory_policy),
+        "mountExtensions": { "idmap": { "enabled": has_mount_setattr() } },
         "netDevices": { "enabled": true },
     })
+}
+
+fn memory_policy() -> Value {
+    let names = |table: &[(&'static str, i32)]| -> Vec<&str> {
+        table.iter().map(|(name, _)| *name).collect()
+    };
+    json!({ "modes": names(MEMORY_MODES), "flags": names(MEMORY_FLAGS) })
 }
 
 fn seccomp() -> Value {
     let known: Vec<&str> = Flag::ALL.iter().map(|flag| flag.name()).collect();
     let supported = Flag::ALL.iter().filter(|flag| flag.is_supported());
     let supported: Vec<&str> = supported.map(|flag| flag.name()).collect();
-    let mut actions: Vec<&str> = Action::ALL.iter().map(|action| action.name()).collect();
+    let actions = Action::ALL.iter().filter(|action| action.is_supported());
+    let mut actions: Vec<&str> = actions.map(|action| action.name()).collect();
     let mut operators: Vec<&str> = Operator::ALL.iter().map(|op| op.name()).collect();
     let with_table = Arch::ALL.iter().filter(|arch| arch.has_table());
     let mut arches: Vec<&str> = with_table.map(|arch| arch.name()).collect();
@@ -81,7 +99,7 @@ fn seccomp() -> Value {
         list.sort_unstable();
     }
     json!({
-        "enabled": true,
+        "enabled": !actions.is_empty(),
         "actions": actions,
         "operators": operators,
         "archs": arches,
@@ -91,9 +109,10 @@ fn seccomp() -> Value {
 }
 
 fn mount_options() -> Vec<&'static str> {
+    let is_new = |meaning| matches!(meaning, Meaning::IdMap { .. } | Meaning::Recursive { .. });
     let mut words: Vec<&str> = WORDS
         .iter()
-        .filter(|(_, meaning)| has_id_maps() || !matches!(meaning, Meaning::IdMap { .. }))
+        .filter(|(_, meaning)| has_mount_setattr() || !is_new(*meaning))
         .map(|(word, _)| *word)
         .collect();
     words.sort_unstable();
@@ -103,6 +122,8 @@ fn mount_options() -> Vec<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bundle::example;
+    use crate::plan::{CreateOptions, golden};
 
     #[test]
     fn what_engines_look_for_is_there() {
@@ -122,9 +143,39 @@ mod tests {
             "SECCOMP_FILTER_FLAG_SPEC_ALLOW"
         ));
         assert!(has("/linux/capabilities", "CAP_SYS_ADMIN"));
+        assert!(has("/linux/memoryPolicy/modes", "MPOL_BIND") == has_memory_policies());
+    }
+
+    /// Whether a container whose config.json has this in `linux` is planned.
+    fn is_planned(field: &str, value: Value) -> bool {
+        let mut config: Value = serde_json::from_str(&example(false)).unwrap();
+        config["linux"][field] = value;
+        golden::try_plan(
+            config.to_string(),
+            CreateOptions::default(),
+            &golden::root(),
+        )
+        .is_ok()
+    }
+
+    #[test]
+    fn what_is_said_to_be_honoured_is_planned_and_nothing_else() {
+        let features = features();
+        let enabled = |pointer: &str| features.pointer(pointer) == Some(&Value::Bool(true));
+        for field in ["enabled", "schemata", "monitoring"] {
+            assert_eq!(
+                enabled(&format!("/linux/intelRdt/{field}")),
+                is_planned("intelRdt", json!({ "closID": "a" })),
+                "{field}"
+            );
+        }
         assert_eq!(
-            features.pointer("/linux/mountExtensions/idmap/enabled"),
-            Some(&Value::Bool(has_id_maps()))
+            enabled("/linux/netDevices/enabled"),
+            is_planned("netDevices", json!({ "eth0": {} }))
         );
+        assert!(is_planned(
+            "memoryPolicy",
+            json!({ "mode": "MPOL_BIND", "nodes": "0" })
+        ));
     }
 }

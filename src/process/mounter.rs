@@ -54,7 +54,7 @@ pub enum Change<'a> {
 pub fn change(target: &Target<'_>, change: &Change<'_>, signals: &Signals) -> Result<()> {
     // KERNEL(5.12): without mount_setattr(2), which came with id-mapped mounts, flags are changed
     // by a path in /proc; and in there /proc is the container's.
-    if !mount::has_id_maps() {
+    if !mount::has_mount_setattr() {
         return Err(Error::unsupported("mounts: needs Linux 5.12"));
     }
     let flags = differing_namespaces(target.init)?;

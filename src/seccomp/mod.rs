@@ -180,6 +180,15 @@ impl Flag {
     }
 }
 
+impl Action {
+    /// Whether the running kernel knows it: `NOTIFY` is of Linux 5.0.
+    pub fn is_supported(self) -> bool {
+        self.return_value(None).is_ok_and(|value| {
+            crate::sys::seccomp::knows_action(value & libc::SECCOMP_RET_ACTION_FULL)
+        })
+    }
+}
+
 /// The flags of seccomp(2). Without a list in config.json `SPEC_ALLOW` is set, as runc and
 /// crun do: the mitigation that it switches off costs interpreters a factor of two.
 fn flags(profile: &Profile) -> Result<u32> {

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-pub use super::mount_attributes::{Attributes, has_id_maps, map_ids, mount_setattr};
+pub use super::mount_attributes::{Attributes, has_mount_setattr, map_ids, mount_setattr};
 use super::words::{attribute_words, mount_flag_words};
 use crate::error::{Error, Result};
 

@@ -75,10 +75,9 @@ pub fn map_ids(mount: BorrowedFd<'_>, flags: i32, namespace: BorrowedFd<'_>) -> 
     })
 }
 
-/// Whether this kernel has id-mapped mounts at all, without asking for one.
-///
-/// KERNEL(5.12): without mount_setattr(2) there are none, and `features` says so.
-pub fn has_id_maps() -> bool {
+/// Whether this kernel can change mounts with all that lies below them, and map their ids at
+/// all: mount_setattr(2), without asking for anything.
+pub fn has_mount_setattr() -> bool {
     let arguments = [fd_argument(-1), c"".as_ptr() as usize, 0, 0, 0, 0];
     // A structure of no size is refused before anything else is looked at.
     call(libc::SYS_mount_setattr, arguments) == Err(Errno::EINVAL)

@@ -107,3 +107,20 @@ pub fn set_personality(persona: u64) -> Result<(), Error> {
     )
     .map(drop)
 }
+
+/// Whether the running kernel has memory policies (CONFIG_NUMA): get_mempolicy(2) of this
+/// process, of which nothing is wanted.
+pub fn has_memory_policies() -> bool {
+    // SAFETY: with null pointers and no flags the kernel writes nothing.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_get_mempolicy,
+            std::ptr::null_mut::<i32>(),
+            std::ptr::null_mut::<u64>(),
+            0_u64,
+            std::ptr::null_mut::<u8>(),
+            0_u64,
+        )
+    };
+    answer == 0
+}

@@ -90,6 +90,20 @@ pub fn knows_flag(flag: u32) -> bool {
     answer < 0 && nix::errno::Errno::last() == nix::errno::Errno::EFAULT
 }
 
+/// Whether the running kernel knows an action of seccomp(2), `SECCOMP_RET_*` without data.
+pub fn knows_action(action: u32) -> bool {
+    // SAFETY: the kernel reads the one number behind the pointer.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::c_ulong::from(libc::SECCOMP_GET_ACTION_AVAIL),
+            0_u64,
+            std::ptr::from_ref(&action),
+        )
+    };
+    answer == 0
+}
+
 /// The listener, 0 where none was asked for; or the errno. Allocates nothing and makes no
 /// other call, since after a success every call may be forbidden.
 fn load_raw(program: &[sock_filter], flags: u32) -> std::result::Result<RawFd, i32> {

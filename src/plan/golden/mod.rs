@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use super::cgroup::CgroupManager;
 use super::{CreateOptions, Plan};
 use crate::bundle::{Bundle, example, example_for};
+use crate::error::Result;
 use crate::host::{Cgroup2, Host, IdRange, Subordinate, UserNamespace};
 
 const ALL_CAPABILITIES: u64 = (1 << 41) - 1;
@@ -71,13 +72,17 @@ pub fn podman() -> Host {
 
 /// The plan of a container by the name of `web`.
 pub fn plan(config: String, options: CreateOptions, host: &Host) -> Plan {
+    try_plan(config, options, host).unwrap()
+}
+
+pub fn try_plan(config: String, options: CreateOptions, host: &Host) -> Result<Plan> {
     let mut bundle = Bundle::from_config(config.into_bytes(), PathBuf::from("/bundle")).unwrap();
     bundle.root = bundle.dir.join("rootfs");
     let options = CreateOptions {
         id: "web".into(),
         ..options
     };
-    Plan::for_create(&bundle, &options, host).unwrap()
+    Plan::for_create(&bundle, &options, host)
 }
 
 fn plan_text(config: String, host: &Host) -> String {
