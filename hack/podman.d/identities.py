@@ -4,7 +4,7 @@ import os
 import re
 
 from case import Skip, both, user
-from engine import host_process
+from command import host_process
 
 
 @user

@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from case import both
-from engine import host_process
+from command import host_process
 
 
 @both
@@ -129,7 +129,7 @@ def kill_sends_the_signal(p):
         p.wait_for(f"logs {c}", "usr1")
         p.out(f"kill -s SIGHUP {c}")
         p.expect(f"wait {c}", "6")
-        p.fails(f"kill {c}", 125, "container state improper|not running|can only kill running")
+        p.fails(f"kill {c}", p.refusal, "container state improper|not running|can only kill running")
 
 
 @both

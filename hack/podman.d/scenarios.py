@@ -5,7 +5,7 @@ import re
 import shutil
 
 from case import root, user
-from engine import host_process
+from command import host_process
 
 
 @root

@@ -5,7 +5,7 @@ import re
 from contextlib import contextmanager
 
 from case import Skip, both, root, user
-from engine import namespace
+from command import namespace
 
 
 @both

@@ -3,7 +3,7 @@
 import re
 
 from case import both
-from engine import set_size
+from command import set_size
 
 
 @both

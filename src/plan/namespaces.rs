@@ -166,6 +166,10 @@ impl Namespaces {
         self.get(kind).is_some()
     }
 
+    pub fn joins(&self, kind: Kind) -> bool {
+        self.joined().any(|(joined, _)| joined == kind)
+    }
+
     pub fn joined(&self) -> impl Iterator<Item = (Kind, &HostPath)> {
         self.list.iter().filter_map(|(kind, n)| match n {
             Namespace::Join(path) => Some((*kind, path)),

@@ -16,9 +16,8 @@ use super::wire::{Frame, Wire};
 
 /// Whether these namespaces need a bridge.
 pub fn is_needed(namespaces: &Namespaces) -> bool {
-    let joins = |kind| namespaces.joined().any(|(k, _)| k == kind);
-    joins(Kind::Pid)
-        || joins(Kind::User)
+    namespaces.joins(Kind::Pid)
+        || namespaces.joins(Kind::User)
         || (namespaces.is_new(Kind::User) && namespaces.joined().next().is_some())
 }
 

@@ -128,8 +128,10 @@ impl Init<'_> {
                 wire.ask(Request::MapIds, None)?;
             }
             own => {
-                // Where the parent writes the maps it does this, too: only it has the right.
-                if let Some(score) = self.plan.process.oom_score_adj {
+                // Where the parent writes the maps, or there were some, it does this, too: only it has the right.
+                if let Some(score) = self.plan.process.oom_score_adj
+                    && !namespaces.joins(Kind::User)
+                {
                     limits::write_oom_score_adj(procfs.own(), score, self.when_refused())?;
                 }
                 own.map_or(Ok(()), |maps| idmap::write_own_maps(procfs, maps))?;

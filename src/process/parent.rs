@@ -234,6 +234,9 @@ impl Child {
     ) -> Result<()> {
         let mut order = Order::default();
         let mut mounts = Mounts::new(&plan.rootfs);
+        if plan.namespaces.joins(Namespace::User) {
+            write_oom_score_adj(self.process.pid(), plan)?;
+        }
         loop {
             signals.wait_for(self.wire.as_fd())?;
             match self.wire.receive()? {
@@ -268,9 +271,7 @@ impl Child {
     ) -> Result<Option<OwnedFd>> {
         match request {
             Request::MapIds => {
-                if let Some(score) = plan.process.oom_score_adj {
-                    write_oom_score_adj(self.process.pid(), score, plan.rootless)?;
-                }
+                write_oom_score_adj(self.process.pid(), plan)?;
                 if let Some(maps) = &plan.namespaces.id_maps {
                     idmap::write_maps(self.process.pid(), maps)?;
                 }
@@ -399,15 +400,18 @@ pub fn hook_state(record: &Record, status: Status) -> Result<Vec<u8>> {
         .map_err(|e| Error::system(format!("the state for hooks: {e}")))
 }
 
-fn write_oom_score_adj(pid: Pid, score: i32, rootless: bool) -> Result<()> {
+fn write_oom_score_adj(pid: Pid, plan: &Plan) -> Result<()> {
+    let Some(score) = plan.process.oom_score_adj else {
+        return Ok(());
+    };
     let directory = std::fs::File::open(format!("/proc/{pid}"))
         .map_err(|e| Error::io("open", format!("/proc/{pid}"), &e))?;
-    let when = if rootless {
-        crate::security::limits::WhenRefused::Ignore
+    let when = if plan.rootless {
+        security::limits::WhenRefused::Ignore
     } else {
-        crate::security::limits::WhenRefused::Fail
+        security::limits::WhenRefused::Fail
     };
-    crate::security::limits::write_oom_score_adj(directory.as_fd(), score, when)
+    security::limits::write_oom_score_adj(directory.as_fd(), score, when)
 }
 
 /// `rt start`: opens the gate and returns once the program runs.

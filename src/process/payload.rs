@@ -206,7 +206,7 @@ fn find_program(name: &CStr, env: &[CString]) -> Result<CString> {
     if name.to_bytes().contains(&b'/') {
         return match executable(name) {
             Ok(()) => Ok(name.to_owned()),
-            Err(error) => Err(error.within(format!("exec: {shown:?}"))),
+            Err(error) => Err(not_runnable(error, &shown)),
         };
     }
     let path = env
@@ -236,7 +236,7 @@ fn find_program(name: &CStr, env: &[CString]) -> Result<CString> {
         }
     }
     Err(match found_but {
-        Some(error) => error.within(format!("exec: {shown:?}")),
+        Some(error) => not_runnable(error, &shown),
         None => Error::new(
             Kind::Program,
             format!("exec: {shown:?}: executable file not found in $PATH"),
@@ -252,6 +252,16 @@ fn find_program(name: &CStr, env: &[CString]) -> Result<CString> {
         })
         .with_pointer("/process/args/0"),
     })
+}
+
+/// Says that `program` cannot be run in runc's words, which are Go's and small: docker takes no
+/// notice of a "Permission denied".
+fn not_runnable(error: Error, program: &str) -> Error {
+    let exec = format!("exec: {program:?}");
+    match error.errno() {
+        Some(errno) => error.within(format!("{exec}: {}", strerror(errno).to_lowercase())),
+        None => error.within(exec),
+    }
 }
 
 /// Whether the file at `path` is a regular one that this process may execute.

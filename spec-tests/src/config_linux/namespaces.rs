@@ -24,6 +24,7 @@ tests! {
     "config-linux.md#namespaces" Must a_cgroup_namespace_is_joined_by_path;
     "config-linux.md#namespaces" Must a_pod_shares_some_namespaces_and_has_others;
     "config-linux.md#namespaces" Must a_user_namespace_is_joined_with_those_it_owns;
+    "config.md#linux-process" Must an_oom_score_is_set_in_a_joined_user_namespace;
     "config-linux.md#namespaces" Must a_joined_namespace_outlives_the_container;
     "config-linux.md#namespaces" Must a_path_of_another_type_is_an_error;
     "config-linux.md#namespaces" Must a_missing_path_is_an_error;
@@ -251,6 +252,25 @@ fn a_user_namespace_is_joined_with_those_it_owns(case: &Case) -> Verdict {
     holds(
         process.pid != 1,
         "the second container is process 1 of the first one's pid namespace",
+    )
+}
+
+/// As in a Kubernetes pod with hostUsers: false, below a shim whose own score is higher.
+fn an_oom_score_is_set_in_a_joined_user_namespace(case: &Case) -> Verdict {
+    case.need_root()?;
+    let (mut one, mut two) = (case.bundle_named("one")?, case.bundle_named("two")?);
+    one.namespace("user");
+    one.linux()["uidMappings"] = json!([{"containerID": 0, "hostID": 100_000, "size": 1000}]);
+    one.linux()["gidMappings"] = json!([{"containerID": 0, "hostID": 100_000, "size": 1000}]);
+    let first = case.create_named(&mut one, &format!("{}-1", case.id))?;
+    first.start()?;
+    without_mappings(&mut two);
+    two.join_namespace("user", &format!("/proc/{}/ns/user", first.pid()?));
+    two.process()["oomScoreAdj"] = json!(321);
+    equal(
+        "oom_score_adj",
+        case.run_process(&mut two)?.oom_score_adj,
+        Some(321),
     )
 }
 
