@@ -246,6 +246,28 @@ pub fn socket(family: i32) -> io::Result<()> {
     Ok(())
 }
 
+/// Maps so many huge pages of 2 MiB, writes to each, and unmaps them.
+pub fn map_huge_pages(count: usize) -> io::Result<()> {
+    const PAGE: usize = 2 << 20;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_HUGETLB | libc::MAP_HUGE_2MB;
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: without MAP_FIXED the kernel chooses addresses that nothing of ours is at.
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), count * PAGE, access, flags, -1, 0) };
+    if start == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    for page in 0..count {
+        let place = start.cast::<u8>().wrapping_add(page * PAGE);
+        // SAFETY: the address is in the mapping, which is ours and writable.
+        unsafe { place.write_volatile(1) };
+    }
+    // SAFETY: the mapping is ours and nothing refers to it any more.
+    if unsafe { libc::munmap(start, count * PAGE) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
 /// Any system call. No argument may be the address of something.
 pub fn call(number: i64, args: [u64; 6]) -> io::Result<i64> {
     let [a, b, c, d, e, f] = args;

@@ -12,6 +12,7 @@
 
 mod device_bpf;
 mod handle;
+mod ownership;
 mod settings;
 pub mod stats;
 pub mod systemd;
@@ -112,8 +113,17 @@ pub fn create(cgroup: &Cgroup, privilege: Privilege) -> Result<Option<Guard>> {
             return Ok(None);
         }
     };
-    settings::apply(&guard.handle, &cgroup.settings)?;
+    fill_in(&guard.handle, cgroup, privilege)?;
     Ok(Some(Guard::Directory(guard)))
+}
+
+/// Writes the settings of a new cgroup, and gives it to whom it is meant for.
+fn fill_in(handle: &Handle, cgroup: &Cgroup, privilege: Privilege) -> Result<()> {
+    settings::apply(handle, &cgroup.settings)?;
+    match cgroup.owner {
+        Some(uid) => ownership::give(handle, uid, privilege),
+        None => Ok(()),
+    }
 }
 
 /// Gives a cgroup in use other settings and device rules: all of them, or where one is refused
@@ -225,13 +235,13 @@ impl Guard {
     /// With the systemd driver: makes the cgroup with the process `pid` in it and writes the
     /// settings. It is called before that process takes ids that are not the caller's, as an
     /// ordinary user's systemd may move only processes of its user.
-    pub fn enter(&mut self, cgroup: &Cgroup, pid: Pid) -> Result<()> {
+    pub fn enter(&mut self, cgroup: &Cgroup, privilege: Privilege, pid: Pid) -> Result<()> {
         let Guard::Unit(guard) = self else {
             return Ok(());
         };
         let handle = guard.unit.start(guard.mount.as_path(), pid)?;
         let handle = guard.handle.insert(handle);
-        settings::apply(handle, &cgroup.settings)
+        fill_in(handle, cgroup, privilege)
     }
 
     /// Loads and attaches the device program, where there are rules. It takes the kernel as

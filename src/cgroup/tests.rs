@@ -44,6 +44,7 @@ fn plan(mount: &Path, path: &Path) -> Cgroup {
         },
         settings: Vec::new(),
         devices: None,
+        owner: None,
         required: true,
     }
 }

@@ -13,7 +13,7 @@ use nix::fcntl::{AtFlags, OFlag};
 use nix::poll::{PollFd, PollFlags, PollTimeout};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::CGROUP2_SUPER_MAGIC;
-use nix::unistd::UnlinkatFlags;
+use nix::unistd::{Uid, UnlinkatFlags};
 
 use crate::error::{Error, Result};
 
@@ -74,6 +74,15 @@ impl Directory {
         let access = nix::unistd::AccessFlags::W_OK;
         nix::unistd::faccessat(&self.fd, relative, access, AtFlags::AT_EACCESS)
             .map_err(|errno| failed("faccessat", &self.path.join(relative), errno))
+    }
+
+    /// Gives a file of this directory to `uid`, or the directory itself where there is no name.
+    pub fn change_owner(&self, name: &Path, uid: Uid) -> Result<()> {
+        let flags = AtFlags::AT_EMPTY_PATH | AtFlags::AT_SYMLINK_NOFOLLOW;
+        nix::unistd::fchownat(&self.fd, name, Some(uid), None, flags).map_err(|errno| {
+            let path = self.path.join(name);
+            Error::syscall("fchownat", format_args!("{path:?}, {uid}"), errno as i32)
+        })
     }
 
     /// Removes a directory below this one, if nothing is in it. What is gone already is no

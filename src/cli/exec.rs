@@ -12,7 +12,7 @@ use clap::Args;
 
 use super::passed::{self, PidFile};
 use super::pidfd_socket::{PidfdSocket, Sort};
-use super::{Global, Verb, not_yet};
+use super::{Global, Verb, sub_cgroup};
 use crate::bundle::{self, Bundle};
 use crate::cgroup::Handle;
 use crate::error::{Context, Error, Kind, Result};
@@ -142,16 +142,6 @@ impl Exec {
     pub fn args(&self) -> &[OsString] {
         &self.container_and_args[1..]
     }
-
-    /// Refuses the options that are understood and not built yet.
-    fn check(&self) -> Result<()> {
-        for (given, name) in [(!self.cgroup.is_empty(), "exec --cgroup")] {
-            if given {
-                return Err(not_yet(name));
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Verb for Exec {
@@ -163,7 +153,6 @@ impl Verb for Exec {
     const FAILURE: u8 = 255;
 
     fn run(self, global: &Global) -> Result<u8> {
-        self.check()?;
         let id = self.id();
         self.exec(&id, global).context(|| format!("exec in {id:?}"))
     }
@@ -200,15 +189,21 @@ impl Exec {
             .map(|path| PidfdSocket::connect(path, "--pidfd-socket"))
             .transpose()?;
         let signals = Signals::block()?;
-        let cgroup = match &record.cgroup {
-            Some(cgroup) => Handle::open(&cgroup.mount, &cgroup.path)?,
-            None => None,
+        let asked = sub_cgroup::open(&self.cgroup, record)?;
+        // Who asks for a place gets that one, or an error.
+        let elsewhere = match asked {
+            Some(_) => None,
+            None => record.cgroup.as_ref().map(|cgroup| cgroup.mount.as_path()),
+        };
+        let cgroup = match (asked, &record.cgroup) {
+            (None, Some(cgroup)) => Handle::open(&cgroup.mount, &cgroup.path)?,
+            (asked, _) => asked,
         };
         let entry = Container {
             init,
             pidfd: pidfd.as_fd(),
             cgroup: cgroup.as_ref(),
-            cgroup_mount: record.cgroup.as_ref().map(|cgroup| cgroup.mount.as_path()),
+            cgroup_mount: elsewhere,
             rootless: record.rootless,
             record,
             status,

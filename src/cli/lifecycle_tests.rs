@@ -157,7 +157,6 @@ fn a_container_in_the_wrong_state_is_told_so() {
             "--regex: regcomp(\"a(\"): Unmatched ( or \\(",
         ),
         ("kill --regex a NOPE", "unknown signal \"NOPE\""),
-        ("exec --cgroup x a sh", "exec --cgroup is not supported"),
     ] {
         assert!(
             scene.refusal(line).contains(words),

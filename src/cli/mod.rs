@@ -34,6 +34,7 @@ mod signal;
 mod spec;
 mod start;
 mod state;
+mod sub_cgroup;
 mod update;
 mod version;
 

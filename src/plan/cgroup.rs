@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
+use super::cgroup_owner;
 use super::create::{CreateOptions, is_rootless};
+use super::namespaces::Namespaces;
 use super::scope::{self, Bus, Property, Scope};
 use super::{ContainerPath, HostPath, device_rules, limits};
 use crate::bundle::{Bundle, Resources};
@@ -30,6 +32,8 @@ pub struct Cgroup {
     /// The list of `linux.resources.devices` with rt's own default rules behind it; none
     /// where config.json has no list.
     pub devices: Option<Vec<DeviceRule>>,
+    /// The uid that gets the cgroup, where that is not whoever makes it.
+    pub owner: Option<u32>,
     /// Whether config.json asks for something that cannot be had without a cgroup: then its
     /// absence is an error, else `rt` goes on without one.
     pub required: bool,
@@ -126,6 +130,7 @@ impl Cgroup {
     pub fn plan(
         bundle: &Bundle,
         options: &CreateOptions,
+        namespaces: &Namespaces,
         host: &Host,
         warnings: &mut Vec<String>,
     ) -> Result<Cgroup> {
@@ -155,6 +160,7 @@ impl Cgroup {
             required: !settings.is_empty(),
             settings,
             devices,
+            owner: cgroup_owner::plan(&bundle.config, namespaces, host),
         })
     }
 }

@@ -110,7 +110,7 @@ impl Plan {
             bundle: HostPath::new(&bundle.dir),
             annotations: (*bundle.config.annotations).clone(),
             pidfd_receiver: annotations::path(bundle, annotations::PIDFD_RECEIVER),
-            cgroup: Cgroup::plan(bundle, options, host, &mut warnings)?,
+            cgroup: Cgroup::plan(bundle, options, &namespaces, host, &mut warnings)?,
             rootfs,
             hooks: Hooks::plan(bundle)?,
             sysctls: sysctl::plan(config, host)?,

@@ -11,6 +11,7 @@
 pub mod annotations;
 mod capabilities;
 pub mod cgroup;
+mod cgroup_owner;
 pub mod checkpoint;
 mod create;
 mod device_rules;

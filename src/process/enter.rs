@@ -41,9 +41,9 @@ pub struct Container<'a> {
     /// Its init, alive when the pidfd was opened.
     pub init: Pid,
     pub pidfd: BorrowedFd<'a>,
-    /// Its cgroup, if it has one of its own.
+    /// Its cgroup, if it has one of its own, or the one below that was asked for.
     pub cgroup: Option<&'a Handle>,
-    /// Where that one's file system is mounted.
+    /// Where that one's file system is mounted, if another cgroup will do as well.
     pub cgroup_mount: Option<&'a Path>,
     pub rootless: bool,
     /// What a seccomp agent is told of it.

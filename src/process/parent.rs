@@ -119,7 +119,7 @@ pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) 
         Err(error) => return Err(error.within("linux.namespaces")),
     };
     if let Some(guard) = &mut cgroup
-        && let Err(error) = guard.enter(&plan.cgroup, process.pid())
+        && let Err(error) = guard.enter(&plan.cgroup, privilege(plan), process.pid())
     {
         return Err(last_words(process, &wire).unwrap_or(error));
     }

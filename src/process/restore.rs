@@ -156,7 +156,7 @@ fn place_in_cgroup(
         return Ok(None);
     };
     let pid = service.process().pid();
-    guard.enter(&plan.cgroup, pid)?;
+    guard.enter(&plan.cgroup, parent::privilege(plan), pid)?;
     if let (Some(handle), Some(record)) = (guard.handle(), &mut record.cgroup) {
         handle.attach(pid)?;
         record.path = handle.path().to_owned();

@@ -1,6 +1,7 @@
 //! What engines rely on and the specification leaves open: the command line of runc and crun.
 
 mod annotations;
+mod cgroups;
 mod crash;
 mod delete;
 mod descriptors;
@@ -20,6 +21,7 @@ mod run;
 mod show;
 mod spec;
 mod terminal;
+mod update;
 
 use crate::harness::verdict::Test;
 
@@ -35,7 +37,9 @@ pub const TESTS: &[&[Test]] = &[
     environment::TESTS,
     errors::TESTS,
     phrases::TESTS,
+    cgroups::TESTS,
     pause::TESTS,
+    update::TESTS,
     spec::TESTS,
     crash::TESTS,
     nested::TESTS,

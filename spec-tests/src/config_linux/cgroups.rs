@@ -1,5 +1,6 @@
 //! config-linux.md#cgroups-path
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -21,6 +22,9 @@ tests! {
     "config-linux.md#namespaces" Must a_cgroup_namespace_shows_the_containers_cgroup_as_root;
     "config.md#mounts" Must a_cgroup_mount_shows_the_containers_cgroup;
     "config.md#mounts" Must a_read_only_cgroup_mount_refuses_writes;
+    "config-linux.md#cgroup-ownership" Should a_writable_cgroup_is_given_to_the_payloads_user;
+    "config-linux.md#cgroup-ownership" Should a_writable_cgroup_is_given_to_a_mapped_root;
+    "config-linux.md#cgroup-ownership" Should a_cgroup_that_is_not_writable_is_not_given_away;
     "config-linux.md#unified" Must a_unified_value_is_written;
     "config-linux.md#unified" Must an_unknown_unified_file_is_an_error;
     "config-linux.md#cgroups" Must a_kill_without_a_pid_namespace_reaches_every_process;
@@ -177,6 +181,62 @@ fn a_read_only_cgroup_mount_refuses_writes(case: &Case) -> Verdict {
     bundle.namespace("cgroup").mount(cgroup_mount(&["ro"]));
     case.run_one(&mut bundle, Ask::Mkdir("/sys/fs/cgroup/new".into()))?
         .failed_with("a new cgroup", &[libc::EROFS])
+}
+
+/// The owners of a cgroup's directory, of a file that may be given away, and of one that may not.
+fn owners(container: &Container<'_>) -> Verdict<[u32; 3]> {
+    let place =
+        Path::new("/sys/fs/cgroup").join(cgroup_of(container.pid()?)?.trim_start_matches('/'));
+    let mut owners = [0; 3];
+    let paths = [
+        place.clone(),
+        place.join("cgroup.procs"),
+        place.join("cgroup.freeze"),
+    ];
+    for (owner, path) in owners.iter_mut().zip(paths) {
+        *owner = std::fs::metadata(&path).doing(path.display())?.uid();
+    }
+    Ok(owners)
+}
+
+fn a_writable_cgroup_is_given_to_the_payloads_user(case: &Case) -> Verdict {
+    case.need_cgroup2()?;
+    let mut bundle = case.bundle()?;
+    bundle.namespace("cgroup").mount(cgroup_mount(&["rw"]));
+    bundle.process()["user"] = json!({"uid": 1234, "gid": 1234});
+    let mut container = case.started(&mut bundle)?;
+    equal("the owners", owners(&container)?, [1234, 1234, 0])?;
+    let new = "/sys/fs/cgroup/of-the-payload";
+    container.ask_one(Ask::Mkdir(new.into()))?.done()
+}
+
+fn a_writable_cgroup_is_given_to_a_mapped_root(case: &Case) -> Verdict {
+    case.need_cgroup2()?;
+    let mut bundle = case.bundle()?;
+    let map = json!([{"containerID": 0, "hostID": 231_072, "size": 1000}]);
+    bundle.namespace("user");
+    bundle.linux()["uidMappings"] = map.clone();
+    bundle.linux()["gidMappings"] = map;
+    bundle.namespace("cgroup").mount(cgroup_mount(&["rw"]));
+    let mut container = case.started(&mut bundle)?;
+    equal("the owners", owners(&container)?, [231_072, 231_072, 0])?;
+    let new = "/sys/fs/cgroup/of-the-payload";
+    container.ask_one(Ask::Mkdir(new.into()))?.done()
+}
+
+fn a_cgroup_that_is_not_writable_is_not_given_away(case: &Case) -> Verdict {
+    case.need_cgroup2()?;
+    for (name, options, own) in [("read-only", "ro", true), ("shared", "rw", false)] {
+        let mut bundle = case.bundle_named(name)?;
+        bundle.mount(cgroup_mount(&[options]));
+        if own {
+            bundle.namespace("cgroup");
+        }
+        bundle.process()["user"] = json!({"uid": 1234, "gid": 1234});
+        let container = case.create_named(&mut bundle, &format!("{}-{name}", case.id))?;
+        equal("the owners", owners(&container)?, [0, 0, 0])?;
+    }
+    Ok(())
 }
 
 fn a_unified_value_is_written(case: &Case) -> Verdict {

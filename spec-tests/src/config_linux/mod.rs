@@ -3,7 +3,9 @@
 mod cgroups;
 mod device_rules;
 mod devices;
+mod enforcement;
 mod filesystems;
+mod limits;
 mod masks;
 mod memory_policy;
 mod namespaces;
@@ -25,6 +27,8 @@ pub const TESTS: &[&[Test]] = &[
     devices::TESTS,
     device_rules::TESTS,
     cgroups::TESTS,
+    limits::TESTS,
+    enforcement::TESTS,
     sysctl::TESTS,
     propagation::TESTS,
     masks::TESTS,

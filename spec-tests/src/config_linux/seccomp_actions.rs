@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -10,7 +11,7 @@ use crate::harness::bundle::Bundle;
 use crate::harness::call::{Outcome, Running};
 use crate::harness::case::Case;
 use crate::harness::console::FdSocket;
-use crate::harness::verdict::{Verdict, equal, holds, skip};
+use crate::harness::verdict::{Doing, Verdict, equal, holds, skip};
 use crate::probe::ask::Ask;
 use crate::sys;
 use crate::tests;
@@ -169,17 +170,26 @@ fn i386_program(number: u8, data: &[u8]) -> Vec<u8> {
     elf
 }
 
-fn need_i386() -> Verdict {
-    if cfg!(target_arch = "x86_64") {
-        Ok(())
-    } else {
-        skip("needs an x86_64 machine")
+/// Skips where the kernel does not run such programs, as User Mode Linux.
+fn need_i386(case: &Case) -> Verdict {
+    if !cfg!(target_arch = "x86_64") {
+        return skip("needs an x86_64 machine");
+    }
+    const GETPID: u8 = 20;
+    let file = case.dir.join("i386");
+    std::fs::write(&file, i386_program(GETPID, b""))?;
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o755))?;
+    match std::process::Command::new(&file).status() {
+        Err(error) if error.raw_os_error() == Some(libc::ENOEXEC) => {
+            skip("this kernel runs no 32-bit programs")
+        }
+        other => other.doing(file.display()).map(drop),
     }
 }
 
 /// Runs a 32-bit program that makes a folder; its exit status is the errno.
 fn run_i386_mkdir(case: &Case, architectures: &[&str]) -> Verdict<Outcome> {
-    need_i386()?;
+    need_i386(case)?;
     let mut bundle = with_profile(
         case,
         json!({
@@ -196,8 +206,7 @@ fn run_i386_mkdir(case: &Case, architectures: &[&str]) -> Verdict<Outcome> {
 }
 
 fn set_mode(bundle: &Bundle, path: &str, mode: u32) -> Verdict {
-    use std::os::unix::fs::PermissionsExt;
-    let mode = std::fs::Permissions::from_mode(mode);
+    let mode = PermissionsExt::from_mode(mode);
     Ok(std::fs::set_permissions(bundle.inside(path), mode)?)
 }
 
@@ -214,7 +223,7 @@ fn an_architecture_that_is_not_listed_is_killed(case: &Case) -> Verdict {
 }
 
 fn a_set_user_id_program_works_without_no_new_privileges(case: &Case) -> Verdict {
-    need_i386()?;
+    need_i386(case)?;
     case.need_root()?;
     for (no_new_privileges, euid) in [(false, 0), (true, 232)] {
         let mut bundle = case.bundle_named(&format!("nnp-{no_new_privileges}"))?;

@@ -6,6 +6,7 @@ pub mod bundle;
 pub mod call;
 pub mod capability;
 pub mod case;
+pub mod cgroup;
 pub mod console;
 pub mod container;
 mod expect;

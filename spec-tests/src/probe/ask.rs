@@ -96,6 +96,25 @@ pub enum Ask {
         path: PathBuf,
         within_ms: u64,
     },
+    /// Makes sleeping children until fork is refused; answers how many it made.
+    Fork {
+        most: u32,
+    },
+    /// A child writes to so much memory; answers its exit status, 128 + signal if one ended it.
+    Allocate {
+        bytes: u64,
+    },
+    /// Keeps one processor busy for ever, without an answer.
+    Spin,
+    /// Writes a new file past the page cache; answers how many milliseconds it took.
+    WriteToDisk {
+        path: PathBuf,
+        bytes: u64,
+    },
+    /// Maps so many pages of 2 MiB, writes to each, and lets them go.
+    MapHugePages {
+        count: usize,
+    },
     /// Ends the probe without an answer.
     Exit(i32),
 }

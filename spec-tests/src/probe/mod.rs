@@ -12,6 +12,7 @@
 mod act;
 pub mod ask;
 mod attack;
+mod burden;
 pub mod hook;
 mod look;
 
@@ -98,6 +99,11 @@ fn answer(ask: &Ask) -> Answer {
         Ask::ReachHostFile { path, within_ms } => {
             attack::reach_host_file(path, *within_ms).map(Answer::Text)
         }
+        Ask::Fork { most } => burden::fork(*most),
+        Ask::Allocate { bytes } => burden::allocate(*bytes),
+        Ask::Spin => burden::spin(),
+        Ask::WriteToDisk { path, bytes } => burden::write_to_disk(path, *bytes),
+        Ask::MapHugePages { count } => sys::map_huge_pages(*count).map(|()| Answer::Done),
         other => act::act(other),
     };
     outcome.unwrap_or_else(|error| Answer::Error {

@@ -1,0 +1,236 @@
+//! The verbs that work by the container's cgroup: exec --cgroup, kill --all, ps, events
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::harness::case::Case;
+use crate::harness::cgroup::Cgroup;
+use crate::harness::container::Container;
+use crate::harness::verdict::{Doing, Stop, Verdict, equal, fail, holds, skip};
+use crate::probe::ask::Ask;
+use crate::tests;
+
+tests! {
+    "runc-exec(8)" Compat exec_can_enter_a_cgroup_below;
+    "runc-exec(8)" Compat exec_enters_no_cgroup_outside_or_absent;
+    "runc-kill(8)" Compat kill_all_sends_any_signal_to_every_process;
+    "runc-ps(8)" Compat ps_as_table_shows_the_processes;
+    "runc-events(8)" Compat events_once_prints_what_is_used;
+    "runc-events(8)" Compat events_tell_of_an_oom_kill_and_of_the_end;
+    "runc-pause(8)" Compat a_cgroup_below_is_paused_too;
+}
+
+fn with<'a>(
+    case: &'a Case,
+    controllers: &[&str],
+    resources: &Value,
+) -> Verdict<(Container<'a>, Cgroup)> {
+    let mut place = case.need_cgroups()?;
+    for controller in controllers {
+        place = case.need_controller(controller)?;
+    }
+    let mut bundle = case.limited(&place, "verbs", resources)?;
+    let container = case.started(&mut bundle)?;
+    let cgroup = container.cgroup()?;
+    Ok((container, cgroup))
+}
+
+fn exec_can_enter_a_cgroup_below(case: &Case) -> Verdict {
+    let (container, cgroup) = with(case, &[], &json!({}))?;
+    let below = cgroup.make("below")?;
+    for path in ["below", "/below"] {
+        let own = [Ask::Read("/proc/self/cgroup".into())];
+        let answers = container.exec(&["--cgroup", path], &own)?;
+        let text = answers[0].text()?;
+        holds(
+            text.lines()
+                .any(|line| line.starts_with("0::") && line.ends_with("/below")),
+            format!("with {path} it is in {text}"),
+        )?;
+    }
+    fs::remove_dir(&below).doing(below.display())
+}
+
+fn exec_enters_no_cgroup_outside_or_absent(case: &Case) -> Verdict {
+    let (container, _) = with(case, &[], &json!({}))?;
+    for path in ["absent", "..", "../..", "below/../.."] {
+        let call = case.runtime([
+            "exec",
+            "--cgroup",
+            path,
+            &container.id,
+            "/bin/probe",
+            "exit",
+            "0",
+        ]);
+        call.run()?.refused()?;
+    }
+    Ok(())
+}
+
+fn processes(case: &Case) -> Verdict<Vec<i32>> {
+    let call = case.runtime(["ps", "--format", "json", &case.id]);
+    let outcome = call.run()?.succeeded()?;
+    serde_json::from_str(&outcome.stdout).doing(outcome.told())
+}
+
+/// The payload holds the signal back, the other process does not.
+fn kill_all_sends_any_signal_to_every_process(case: &Case) -> Verdict {
+    let (mut container, _) = with(case, &[], &json!({}))?;
+    container.ask_one(Ask::SpawnSleeper)?.number()?;
+    container.ask_one(Ask::Block(vec![libc::SIGUSR1]))?.done()?;
+    equal("processes before", processes(case)?.len(), 2)?;
+    case.runtime(["kill", "--all", &container.id, "USR1"])
+        .run()?
+        .succeeded()?;
+    let seen = container
+        .ask_one(Ask::NextSignal { within_ms: 5000 })?
+        .number()?;
+    equal("the payload's signal", seen, i64::from(libc::SIGUSR1))?;
+    // The sleeper's end is the payload's child that nobody waits for: a zombie at most.
+    case.wait_for("the end of the other process", || {
+        let pids = processes(case)?;
+        let alive = pids.iter().filter(|pid| {
+            fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+        });
+        Ok((alive.count() == 1).then_some(()))
+    })
+}
+
+fn ps_as_table_shows_the_processes(case: &Case) -> Verdict {
+    if !["/bin/ps", "/usr/bin/ps"]
+        .iter()
+        .any(|ps| fs::metadata(ps).is_ok())
+    {
+        return skip("there is no ps on this host");
+    }
+    let (mut container, _) = with(case, &[], &json!({}))?;
+    container.ask_one(Ask::SpawnSleeper)?.number()?;
+    let outcome = container.verb("ps").run()?.succeeded()?;
+    let header = outcome.stdout.lines().next().unwrap_or_default();
+    let Some(column) = header.split_whitespace().position(|title| title == "PID") else {
+        return fail(format!("no column PID in {header:?}"));
+    };
+    let mut seen: Vec<i32> = outcome
+        .stdout
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split_whitespace().nth(column)?.parse().ok())
+        .collect();
+    let mut wanted = processes(case)?;
+    seen.sort_unstable();
+    wanted.sort_unstable();
+    equal("the processes", seen, wanted)
+}
+
+fn event(line: &str) -> Verdict<Value> {
+    serde_json::from_str(line).doing(line)
+}
+
+fn events_once_prints_what_is_used(case: &Case) -> Verdict {
+    let resources = json!({"pids": {"limit": 40}, "memory": {"limit": 64 << 20}});
+    let (container, _) = with(case, &["pids", "memory", "cpu"], &resources)?;
+    let call = case.runtime(["events", "--stats", &container.id]);
+    let outcome = call.run()?.succeeded()?;
+    let event = event(outcome.stdout.trim())?;
+    equal("type", &event["type"], "stats")?;
+    equal("id", &event["id"], container.id.as_str())?;
+    let data = &event["data"];
+    equal("pids.limit", data["pids"]["limit"].as_u64(), Some(40))?;
+    equal("pids.current", data["pids"]["current"].as_u64(), Some(1))?;
+    let memory = &data["memory"]["usage"];
+    equal(
+        "memory.usage.limit",
+        memory["limit"].as_u64(),
+        Some(64 << 20),
+    )?;
+    let used = memory["usage"].as_u64().unwrap_or(0);
+    holds(
+        used > 0 && used < 64 << 20,
+        format!("memory.usage.usage is {memory}"),
+    )?;
+    let cpu = &data["cpu"]["usage"]["total"];
+    holds(
+        cpu.as_u64().is_some_and(|ns| ns > 0),
+        format!("cpu.usage.total is {cpu}"),
+    )
+}
+
+fn events_tell_of_an_oom_kill_and_of_the_end(case: &Case) -> Verdict {
+    let resources = json!({"memory": {"limit": 32 << 20, "swap": 32 << 20}});
+    let (mut container, cgroup) = with(case, &["memory"], &resources)?;
+    let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+    let call = case.runtime(["events", "--interval", "200ms", &container.id]);
+    let running = call.stdout(write).start()?;
+    let mut lines = Lines::new(read, case);
+    // Once it reports it watches.
+    lines.until(|event| event["type"] == "stats")?;
+    let hog = Ask::Allocate { bytes: 128 << 20 };
+    container.ask_one(hog)?.number()?;
+    holds(
+        cgroup.number("memory.events", "oom_kill")? > 0,
+        "nothing was killed",
+    )?;
+    lines.until(|event| event["type"] == "oom")?;
+    container.stop()?;
+    running.wait()?.succeeded().map(drop)
+}
+
+/// Events as they come.
+struct Lines<'a> {
+    pipe: fs::File,
+    case: &'a Case,
+    rest: Vec<u8>,
+}
+
+impl<'a> Lines<'a> {
+    fn new(pipe: std::os::fd::OwnedFd, case: &'a Case) -> Self {
+        Self {
+            pipe: pipe.into(),
+            case,
+            rest: Vec::new(),
+        }
+    }
+
+    fn until(&mut self, is_meant: impl Fn(&Value) -> bool) -> Verdict {
+        use std::io::Read;
+        use std::os::fd::AsFd;
+        let mut buffer = [0u8; 65536];
+        loop {
+            while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=end).collect();
+                if is_meant(&event(&String::from_utf8_lossy(&line))?) {
+                    return Ok(());
+                }
+            }
+            if !crate::sys::readable_before(self.pipe.as_fd(), self.case.deadline)? {
+                return fail("the event did not come before the test's deadline");
+            }
+            match self.pipe.read(&mut buffer)? {
+                0 => return Err(Stop::Fail("events ended".into())),
+                got => self.rest.extend_from_slice(&buffer[..got]),
+            }
+        }
+    }
+}
+
+fn a_cgroup_below_is_paused_too(case: &Case) -> Verdict {
+    let (container, cgroup) = with(case, &[], &json!({}))?;
+    let below = cgroup.make("below")?;
+    let call = case.runtime([
+        "exec",
+        "--cgroup",
+        "below",
+        "--detach",
+        &container.id,
+        "/bin/probe",
+        "hang",
+    ]);
+    call.run()?.succeeded()?;
+    container.verb("pause").run()?.succeeded()?;
+    let events = fs::read_to_string(below.join("cgroup.events")).doing("cgroup.events")?;
+    holds(events.contains("frozen 1"), format!("below: {events}"))?;
+    container.verb("resume").run()?.succeeded()?;
+    container.stop()
+}

@@ -1,0 +1,90 @@
+//! What runs into limits: many processes, much memory, all of a processor, writes to the disk.
+//!
+//! Runs in: the container.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Instant;
+
+use nix::errno::Errno;
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, pause};
+
+use super::ask::Answer;
+use crate::sys;
+
+/// Makes children that sleep, until the kernel refuses one; answers how many.
+pub fn fork(most: u32) -> io::Result<Answer> {
+    let mut made = 0;
+    while made < most {
+        match sys::fork() {
+            Ok(ForkResult::Parent { .. }) => made += 1,
+            Ok(ForkResult::Child) => loop {
+                pause();
+            },
+            Err(Errno::EAGAIN) => break,
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(Answer::Number(made.into()))
+}
+
+/// A child takes so much memory and writes to all of it; answers its exit status, 128 + signal if one ended it.
+pub fn allocate(bytes: u64) -> io::Result<Answer> {
+    let bytes = usize::try_from(bytes).map_err(io::Error::other)?;
+    let child = match sys::fork()? {
+        ForkResult::Parent { child } => child,
+        ForkResult::Child => {
+            let memory = vec![1u8; bytes];
+            std::process::exit(i32::from(
+                memory.iter().step_by(4096).any(|byte| *byte != 1),
+            ));
+        }
+    };
+    let status = match waitpid(child, None)? {
+        WaitStatus::Exited(_, status) => status,
+        WaitStatus::Signaled(_, signal, _) => 128 + signal as i32,
+        _ => -1,
+    };
+    Ok(Answer::Number(status.into()))
+}
+
+/// Keeps the first processor that it may use busy for ever: two that spin have to share it.
+pub fn spin() -> io::Result<Answer> {
+    let allowed = sched_getaffinity(Pid::from_raw(0))?;
+    let mut one = CpuSet::new();
+    let first = (0..CpuSet::count()).find(|cpu| allowed.is_set(*cpu).unwrap_or(false));
+    one.set(first.unwrap_or(0))?;
+    sched_setaffinity(Pid::from_raw(0), &one)?;
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+const BLOCK: usize = 64 << 10;
+/// O_DIRECT wants addresses that are multiples of the disk's sectors.
+const ALIGNMENT: usize = 4096;
+
+/// Writes so much past the page cache; answers how many milliseconds it took.
+pub fn write_to_disk(path: &Path, bytes: u64) -> io::Result<Answer> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .custom_flags(libc::O_DIRECT | libc::O_SYNC)
+        .open(path)?;
+    let memory = vec![1u8; BLOCK + ALIGNMENT];
+    let start = memory.as_ptr().align_offset(ALIGNMENT);
+    let block = memory
+        .get(start..start + BLOCK)
+        .ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
+    let began = Instant::now();
+    for _ in 0..bytes / BLOCK as u64 {
+        file.write_all(block)?;
+    }
+    let taken = began.elapsed().as_millis();
+    Ok(Answer::Number(i64::try_from(taken).unwrap_or(i64::MAX)))
+}
