@@ -34,7 +34,7 @@ pub struct Exec {
     pub detach: bool,
 
     /// Give the process a terminal
-    #[arg(short, long, value_name = "WHETHER", num_args = 0..=1, require_equals = true,
+    #[arg(short, long, value_name = "true|false", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", default_value = "false", hide_default_value = true,
           action = clap::ArgAction::Set, hide_possible_values = true)]
     pub tty: bool,
@@ -51,27 +51,27 @@ pub struct Exec {
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
 
-    /// Working directory
+    /// Working directory, where not that of config.json
     #[arg(long, value_name = "DIR")]
     pub cwd: Option<String>,
 
-    /// Add a variable to the environment
+    /// Add a variable to the environment of config.json
     #[arg(short, long, value_name = "NAME=VALUE")]
     pub env: Vec<String>,
 
-    /// User, and group, of the process
+    /// Numbers of the user, and group, that the process runs as
     #[arg(short, long, value_name = "UID[:GID]")]
     pub user: Option<User>,
 
-    /// Add a group
+    /// Add a group, by its number, to those of config.json
     #[arg(short = 'g', long, value_name = "GID")]
     pub additional_gids: Vec<u32>,
 
-    /// Add a capability
+    /// Add a capability to those of config.json
     #[arg(short, long, value_name = "NAME")]
     pub cap: Vec<String>,
 
-    /// Set no_new_privs
+    /// Keep execve(2) from giving the process more privileges
     #[arg(long)]
     pub no_new_privs: bool,
 
@@ -79,11 +79,11 @@ pub struct Exec {
     #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
     pub preserve_fds: u32,
 
-    /// SELinux label
+    /// SELinux label in place of that of config.json
     #[arg(long, value_name = "LABEL")]
     process_label: Option<String>,
 
-    /// AppArmor profile
+    /// AppArmor profile in place of that of config.json
     #[arg(long, value_name = "PROFILE")]
     apparmor: Option<String>,
 
@@ -99,8 +99,9 @@ pub struct Exec {
     #[arg(long, hide = true)]
     no_subreaper: bool,
 
-    /// Name of the container, then the program and its arguments
-    #[arg(value_name = "CONTAINER", required = true, trailing_var_arg = true)]
+    /// Name of the container, and behind it the program and its arguments, options among them;
+    /// no program with --process
+    #[arg(value_names = ["CONTAINER", "COMMAND"], required = true, trailing_var_arg = true, num_args = 1..)]
     container_and_args: Vec<OsString>,
 }
 

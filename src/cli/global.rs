@@ -14,7 +14,8 @@ use crate::state::{self, Root};
 
 #[derive(Args, Clone, Debug)]
 pub struct Global {
-    /// Directory that holds the state of containers
+    /// Directory that holds the state of containers; /run/rt if not given, for an ordinary user
+    /// $XDG_RUNTIME_DIR/rt
     #[arg(long, value_name = "DIR")]
     root: Option<PathBuf>,
 
@@ -22,32 +23,27 @@ pub struct Global {
     #[arg(long)]
     debug: bool,
 
-    /// Where the log goes: a path, file:PATH, syslog:IDENT or journald:IDENT
+    /// Where the log goes, beside standard error: a path, file:PATH, syslog:NAME or journald:NAME
     #[arg(long, value_name = "WHERE")]
     log: Option<OsString>,
 
     /// Form of the log
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        default_value = "text",
-        hide_default_value = true
-    )]
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: LogFormat,
 
-    /// Lowest level that is logged
+    /// Lowest level that is logged; error if not given
     #[arg(long, value_name = "LEVEL", ignore_case = true)]
     log_level: Option<LogLevel>,
 
-    /// Let systemd make the container's cgroup
+    /// Let systemd make the container's cgroup: the same as --cgroup-manager systemd
     #[arg(long)]
     systemd_cgroup: bool,
 
-    /// Who makes the container's cgroup
+    /// Who makes the container's cgroup; cgroupfs, which is rt itself, if not given
     #[arg(long, value_name = "MANAGER")]
     cgroup_manager: Option<CgroupManager>,
 
-    /// Go on where a cgroup cannot be had
+    /// Go on where a cgroup cannot be had; auto: as an ordinary user
     #[arg(
         long,
         value_name = "WHEN",

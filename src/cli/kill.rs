@@ -20,9 +20,10 @@ pub struct Kill {
     #[arg(short, long)]
     regex: bool,
 
-    /// Name of the container, then the signal: a name with or without SIG, or a number (TERM)
+    /// Name of the container, and the signal: a number, or a name with or without SIG; TERM if
+    /// not given
     #[arg(
-        value_name = "CONTAINER",
+        value_names = ["CONTAINER", "SIGNAL"],
         required = true,
         trailing_var_arg = true,
         num_args = 1..=2

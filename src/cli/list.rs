@@ -14,13 +14,7 @@ use crate::state::{Container, Report, Status};
 #[derive(Args, Debug)]
 pub struct List {
     /// Form of the output
-    #[arg(
-        short,
-        long,
-        value_name = "FORMAT",
-        default_value = "table",
-        hide_default_value = true
-    )]
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     format: ListFormat,
 
     /// Print the names alone

@@ -164,6 +164,8 @@ fn not_yet(what: &str) -> Error {
 }
 
 #[cfg(test)]
+mod flags_tests;
+#[cfg(test)]
 mod lifecycle_tests;
 #[cfg(test)]
 mod tests;

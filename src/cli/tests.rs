@@ -51,7 +51,11 @@ fn what_engines_execute_is_understood() {
          --lsm-mount-context=X --lsm-profile=selinux:X --console-socket S ID",
         "exec --pid-file P --process F --detach --console-socket S ID",
         "exec --pid-file P --process F -d --tty ID",
+        "--systemd-cgroup --cgroup-manager disabled create --bundle B --pid-file P --no-pivot \
+         --no-new-keyring --preserve-fds 1 --console-socket S ID",
+        "--systemd-cgroup exec --pid-file P --process F --detach --preserve-fds 2 ID",
         // podman
+        "--log-format=json --log /dev/null start ID",
         "--cgroup-manager disabled create --bundle B --pid-file P ID",
         "start ID",
         "kill ID 15",
@@ -68,6 +72,9 @@ fn what_engines_execute_is_understood() {
          --pid-file P --console-socket S --no-pivot --no-new-keyring --detach --preserve-fds 2 ID",
         "--root R --rootless=false create --bundle B --pid-file P --pidfd-socket S ID",
         "--root R start ID",
+        "--root R --log /dev/null --log-format json --systemd-cgroup --rootless=true delete --force ID",
+        "--root R --log /dev/null --log-format json pause ID",
+        "--root R --log /dev/null --log-format json resume ID",
         "exec --process F --console-socket S --pidfd-socket S --detach --pid-file P ID",
         "kill --all ID 9",
         "ps --format json ID",
@@ -93,6 +100,11 @@ fn what_engines_execute_is_understood() {
         // cri-o
         "--root=R --systemd-cgroup start ID",
         "--root R kill -a ID KILL",
+        "--root R --systemd-cgroup pause ID",
+        "--root R --systemd-cgroup resume ID",
+        "--root R --systemd-cgroup state ID",
+        "--root R delete --force ID",
+        "--root R exec --process F ID",
         "--root R checkpoint --file-locks --image-path I --work-path W --leave-running ID",
         "--root R update --resources - ID",
         // by hand, as runc's and crun's manuals have it

@@ -34,7 +34,7 @@ pub struct Update {
     /// Period of the CPU quota in microseconds
     #[arg(long, value_name = "US")]
     cpu_period: Option<String>,
-    /// CPU time per period in microseconds
+    /// CPU time per period in microseconds, -1 for no limit
     #[arg(long, value_name = "US", allow_hyphen_values = true)]
     cpu_quota: Option<String>,
     /// CPU time that may be saved up, in microseconds
@@ -49,7 +49,7 @@ pub struct Update {
     /// Realtime per period in microseconds
     #[arg(long, value_name = "US", allow_hyphen_values = true)]
     cpu_rt_runtime: Option<String>,
-    /// 1: run only where nobody else wants to
+    /// 1: run only while nobody else wants the CPU
     #[arg(long, value_name = "0|1")]
     cpu_idle: Option<String>,
     /// CPUs that may be used
@@ -58,20 +58,20 @@ pub struct Update {
     /// Memory nodes that may be used
     #[arg(long, value_name = "LIST")]
     cpuset_mems: Option<String>,
-    /// Most memory, in bytes or with k, m, g
+    /// Limit of memory, in bytes or with k, m, g; -1 for none
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     memory: Option<String>,
-    /// Memory that is left when others need some
+    /// Memory that is spared while the host runs short
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     memory_reservation: Option<String>,
-    /// Most memory and swap together
+    /// Limit of memory and swap together; -1 for none
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     memory_swap: Option<String>,
     #[arg(long, value_name = "SIZE", hide = true, allow_hyphen_values = true)]
     kernel_memory: Option<String>,
     #[arg(long, value_name = "SIZE", hide = true, allow_hyphen_values = true)]
     kernel_memory_tcp: Option<String>,
-    /// Most processes
+    /// Limit of processes; -1 for none
     #[arg(long, value_name = "N", allow_hyphen_values = true)]
     pids_limit: Option<String>,
     /// Schema of the L3 cache (resctrl)

@@ -158,7 +158,7 @@ impl Init<'_> {
         }
         nix::unistd::setsid().map_err(|errno| Error::syscall("setsid", "", errno as i32))?;
         let searcher = if namespaces.is_private(Kind::User) {
-            Searcher::Other
+            Searcher::Anybody
         } else {
             Searcher::User
         };

@@ -19,15 +19,16 @@ pub enum Searcher {
     /// The user that made it.
     User,
     /// Anybody: with a new user namespace, processes of the container differ in their ids.
-    Other,
+    Anybody,
 }
 
 impl Searcher {
-    /// KEY_USR_SEARCH and KEY_OTH_SEARCH of the kernel's linux/key.h.
+    /// KEY_USR_SEARCH and KEY_OTH_SEARCH of the kernel's linux/key.h. The kernel asks for one of
+    /// the two: whoever has the owner's id needs the first, whatever the others have.
     fn permission(self) -> u32 {
         match self {
             Searcher::User => 0x0008_0000,
-            Searcher::Other => 0x0000_0008,
+            Searcher::Anybody => 0x0008_0008,
         }
     }
 }

@@ -241,7 +241,7 @@ fn a_session_keyring_is_found_again_by_its_name() {
         return;
     };
     let before = crate::sys::keyring::describe(made).unwrap();
-    keyring::make_session(name, keyring::Searcher::Other).unwrap();
+    keyring::make_session(name, keyring::Searcher::Anybody).unwrap();
     let after = crate::sys::keyring::describe(made).unwrap();
     let permissions = |text: &str| {
         let field = text.split(';').nth(3).unwrap();

@@ -1,8 +1,10 @@
 //! What engines rely on and the specification leaves open: the command line of runc and crun.
 
 mod annotations;
+mod caller;
 mod cgroups;
 mod crash;
+mod daemons;
 mod delete;
 mod descriptors;
 mod environment;
@@ -48,4 +50,6 @@ pub const TESTS: &[&[Test]] = &[
     pidfd::TESTS,
     annotations::TESTS,
     mounts::TESTS,
+    daemons::TESTS,
+    caller::TESTS,
 ];
