@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::{Global, Verb, late_hooks, matching, processes};
-use crate::cgroup::systemd;
+use crate::cgroup::{Handle, systemd};
 use crate::error::{Context, Error, Kind, Result};
 use crate::log;
 use crate::plan::hooks::Hooks;
@@ -156,15 +156,10 @@ fn remove_cgroup(record: &Record) -> Result<()> {
         return Ok(());
     };
     if may_be_anothers(record) {
-        let deadline = Instant::now() + ORPHAN_LIFETIME;
-        while !cgroup.processes()?.is_empty() {
-            if Instant::now() > deadline {
-                log::warning(|| format!("cgroup {:?} is in use and stays", cgroup.path()));
-                return Ok(());
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        return cgroup.remove();
+        return match wait_until_empty(&cgroup)? {
+            true => cgroup.remove(),
+            false => Ok(()),
+        };
     }
     // Without a pid namespace of its own, a container's processes outlive its init.
     cgroup.kill_all()?;
@@ -179,17 +174,47 @@ fn may_be_anothers(record: &Record) -> bool {
 }
 
 fn end_unit(record: &Record, unit: &str, bus: Bus) -> Result<()> {
-    // A unit goes with its last process.
-    if may_be_anothers(record) {
-        return Ok(());
-    }
-    let cgroup = processes::cgroup(record)?;
-    if let Some(cgroup) = &cgroup {
-        cgroup.kill_all()?;
-    }
+    let (cgroup, ended) = match may_be_anothers(record) {
+        true => (None, end_unused_unit(record, unit, bus)),
+        false => {
+            let cgroup = processes::cgroup(record)?;
+            if let Some(cgroup) = &cgroup {
+                cgroup.kill_all()?;
+            }
+            (cgroup, systemd::end_unit(unit, bus))
+        }
+    };
     // Where systemd is gone or out of reach, its units lose their cgroups all the same.
-    if let Err(e) = systemd::end_unit(unit, bus) {
+    if let Err(e) = ended {
         log::warning(|| e.to_string());
     }
     cgroup.map_or(Ok(()), |cgroup| cgroup.remove())
+}
+
+/// Ends a unit once no process is left in it. A unit goes with its last process, but not one
+/// whose process ended while systemd was about to move it there.
+fn end_unused_unit(record: &Record, unit: &str, bus: Bus) -> Result<()> {
+    let mut systemd = systemd::Manager::connect(bus)?;
+    let Some(path) = systemd.control_group(unit)? else {
+        return Ok(());
+    };
+    let mount = record.cgroup.as_ref().map(|cgroup| cgroup.mount.as_path());
+    let Some(mount) = mount else { return Ok(()) };
+    match Handle::open(mount, &path)? {
+        Some(cgroup) if !wait_until_empty(&cgroup)? => Ok(()),
+        _ => systemd.end(unit),
+    }
+}
+
+/// False, and a word about it, where processes stay.
+fn wait_until_empty(cgroup: &Handle) -> Result<bool> {
+    let deadline = Instant::now() + ORPHAN_LIFETIME;
+    while !cgroup.processes()?.is_empty() {
+        if Instant::now() > deadline {
+            log::warning(|| format!("cgroup {:?} is in use and stays", cgroup.path()));
+            return Ok(false);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(true)
 }

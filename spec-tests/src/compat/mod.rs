@@ -22,6 +22,7 @@ mod pidfd;
 mod run;
 mod show;
 mod spec;
+mod systemd;
 mod terminal;
 mod update;
 
@@ -52,4 +53,5 @@ pub const TESTS: &[&[Test]] = &[
     mounts::TESTS,
     daemons::TESTS,
     caller::TESTS,
+    systemd::TESTS,
 ];

@@ -15,6 +15,7 @@ use nix::unistd::Pid;
 
 use super::case::Case;
 use super::host::Mode;
+use super::systemd::user_bus;
 use super::verdict::{Doing, Verdict, fail};
 use crate::sys;
 
@@ -220,6 +221,11 @@ fn environment(case: &Case) -> Vec<(OsString, OsString)> {
         env.push(("XDG_RUNTIME_DIR".into(), case.dir.clone().into()));
         env.push(("HOME".into(), case.dir.clone().into()));
         env.push(("USER".into(), OsStr::new(&user.name).to_owned()));
+        let bus = user_bus(user.uid);
+        if bus.exists() {
+            let address = format!("unix:path={}", bus.display());
+            env.push(("DBUS_SESSION_BUS_ADDRESS".into(), address.into()));
+        }
     }
     env
 }

@@ -169,6 +169,14 @@ impl Case {
         }
     }
 
+    /// The ordinary user that runs the test, if it is not root.
+    pub fn user(&self) -> Option<&User> {
+        match &self.mode {
+            Mode::Rootless(user) => Some(user),
+            Mode::Root => None,
+        }
+    }
+
     pub fn need_rootless(&self) -> Verdict<&User> {
         match &self.mode {
             Mode::Rootless(user) => Ok(user),

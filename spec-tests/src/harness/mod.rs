@@ -17,6 +17,7 @@ mod report;
 mod schedule;
 mod suite;
 pub mod swapper;
+pub mod systemd;
 pub mod verdict;
 
 use std::path::PathBuf;

@@ -46,10 +46,15 @@ impl Surroundings {
         }
     }
 
-    /// The sockets to be tried, in order.
+    /// The sockets to be tried, in order. For an ordinary user the usual ones stand behind the
+    /// one that his environment names: a shell that outlives its session names one that is gone.
     pub fn addresses(&self, bus: Bus) -> Vec<Address> {
         let (given, usual) = match bus {
-            Bus::System => (&self.system, vec!["/run/dbus/system_bus_socket".into()]),
+            Bus::System => {
+                let usual = ["/run/dbus/system_bus_socket".into()];
+                let usual = usual.into_iter().filter(|_| self.system.is_none());
+                (&self.system, usual.collect())
+            }
             Bus::User => {
                 let uid = self
                     .uid

@@ -2,6 +2,7 @@
 //!
 //! Runs in: parent.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -92,9 +93,14 @@ impl Manager {
         self.await_job(&job, "StartTransientUnit", unit)
     }
 
-    /// Ends every process of a unit and waits until it is gone. One that is not there is no
-    /// error.
-    pub fn stop(&mut self, unit: &str) -> Result<()> {
+    /// Ends a unit whatever state it is in, with every process in it, and waits until it is
+    /// gone. One that is not there is no error.
+    pub fn end(&mut self, unit: &str) -> Result<()> {
+        self.stop(unit)?;
+        self.reset_failed(unit)
+    }
+
+    fn stop(&mut self, unit: &str) -> Result<()> {
         let arguments = [Value::string(unit), Value::string("replace")];
         match self.ask("StopUnit", &arguments)? {
             Ok(job) => self.await_job(&job, "StopUnit", unit),
@@ -104,7 +110,7 @@ impl Manager {
     }
 
     /// Makes systemd forget a unit that has failed. One that is not there is no error.
-    pub fn reset_failed(&mut self, unit: &str) -> Result<()> {
+    fn reset_failed(&mut self, unit: &str) -> Result<()> {
         match self.ask("ResetFailedUnit", &[Value::string(unit)])? {
             Err(refusal) if refusal.name != NO_SUCH_UNIT => {
                 Err(self.explain(&refusal, "ResetFailedUnit", unit))
@@ -114,7 +120,7 @@ impl Manager {
     }
 
     /// Changes a unit until the machine's next start: all of the properties, or none.
-    pub fn set(&mut self, unit: &str, properties: &[Property]) -> Result<()> {
+    fn set(&mut self, unit: &str, properties: &[Property]) -> Result<()> {
         let properties = self.known(properties)?;
         if properties.is_empty() {
             return Ok(());
@@ -147,7 +153,9 @@ impl Manager {
     /// What has to be set to undo a change of these properties. A list is emptied first, as
     /// what is set is added to it.
     fn former(&mut self, unit: &str, properties: &[Property]) -> Result<Vec<Property>> {
-        let object = self.object(unit)?;
+        let object = self
+            .object(unit)?
+            .ok_or_else(|| Error::system(format!("systemd: {unit:?} is not there any more")))?;
         let mut former: Vec<Property> = Vec::new();
         for property in self.known(properties)? {
             if former.iter().any(|known| known.name == property.name) {
@@ -165,19 +173,23 @@ impl Manager {
         Ok(former)
     }
 
-    /// The cgroup of a unit, from the root of the hierarchy that systemd sees.
-    pub fn control_group(&mut self, unit: &str) -> Result<String> {
-        let object = self.object(unit)?;
+    /// The cgroup of a unit, beneath the mount. None where there is no such unit, or it has
+    /// none.
+    pub fn control_group(&mut self, unit: &str) -> Result<Option<PathBuf>> {
+        let Some(object) = self.object(unit)? else {
+            return Ok(None);
+        };
         let group = self.property(&object, interface(unit), "ControlGroup")?;
-        Ok(group.as_str().unwrap_or_default().to_owned())
+        let path = group.as_str().unwrap_or_default().trim_start_matches('/');
+        Ok((!path.is_empty()).then(|| path.into()))
     }
 
-    fn object(&mut self, unit: &str) -> Result<String> {
-        let answer = self
-            .ask("GetUnit", &[Value::string(unit)])?
-            .map_err(|refusal| self.explain(&refusal, "GetUnit", unit))?;
-        let path = answer.first().and_then(Value::as_str);
-        Ok(path.unwrap_or(OBJECT).to_owned())
+    fn object(&mut self, unit: &str) -> Result<Option<String>> {
+        match self.ask("GetUnit", &[Value::string(unit)])? {
+            Ok(answer) => Ok(answer.first().and_then(Value::as_str).map(str::to_owned)),
+            Err(refusal) if refusal.name == NO_SUCH_UNIT => Ok(None),
+            Err(refusal) => Err(self.explain(&refusal, "GetUnit", unit)),
+        }
     }
 
     fn property(&mut self, object: &str, interface: &str, name: &str) -> Result<Value> {

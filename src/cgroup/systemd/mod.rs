@@ -80,9 +80,12 @@ impl Unit {
     }
 
     fn open_slice(&mut self, mount: &Path) -> Result<Handle> {
-        let group = self.manager.control_group(&self.scope.unit)?;
-        let path = Path::new(group.trim_start_matches('/'));
-        Handle::open(mount, path)?.ok_or_else(|| self.lost("its cgroup is not there"))
+        let path = self.manager.control_group(&self.scope.unit)?;
+        let handle = match path {
+            Some(path) => Handle::open(mount, &path)?,
+            None => None,
+        };
+        handle.ok_or_else(|| self.lost("its cgroup is not there"))
     }
 
     fn lost(&self, why: &str) -> Error {
@@ -100,7 +103,7 @@ impl Drop for Unit {
     fn drop(&mut self) {
         if self.started
             && !self.kept
-            && let Err(e) = end(&mut self.manager, &self.scope.unit)
+            && let Err(e) = self.manager.end(&self.scope.unit)
         {
             log::warning(|| format!("undoing: {e}"));
         }
@@ -109,10 +112,5 @@ impl Drop for Unit {
 
 /// Ends the unit of a container, whatever state it is in. One that is not there is no error.
 pub fn end_unit(unit: &str, bus: Bus) -> Result<()> {
-    end(&mut Manager::connect(bus)?, unit)
-}
-
-fn end(manager: &mut Manager, unit: &str) -> Result<()> {
-    manager.stop(unit)?;
-    manager.reset_failed(unit)
+    Manager::connect(bus)?.end(unit)
 }
