@@ -38,6 +38,12 @@ entry!(run);
 /// Parses and dispatches. Returns the exit status.
 fn run() -> u8 {
     let arguments: Vec<_> = std::env::args_os().collect();
+    #[cfg(feature = "manual")]
+    if let [_, word, folder] = arguments.as_slice()
+        && word == "manual"
+    {
+        return status(cli::write_manual(folder.as_ref()).map(|()| 0), 1);
+    }
     cli::shield_early(&arguments);
     let call = match cli::parse(arguments) {
         Ok(Parsed::Call(call)) => call,

@@ -18,6 +18,8 @@ mod global;
 mod kill;
 mod late_hooks;
 mod list;
+#[cfg(any(test, feature = "manual"))]
+mod manual;
 mod matching;
 mod mounts;
 mod output;
@@ -46,6 +48,8 @@ use crate::error::{Error, Result};
 use crate::process::shield;
 
 pub use global::Global;
+#[cfg(feature = "manual")]
+pub use manual::write as write_manual;
 pub use output::print;
 pub use parse::{Parsed, parse};
 

@@ -151,7 +151,7 @@ fn verb_command(entry: &Entry) -> Command {
     }
 }
 
-fn everything() -> Command {
+pub(super) fn everything() -> Command {
     with_global_options()
         .about("A low-level container runtime: reads an OCI bundle and makes the container")
         .after_help("`rt COMMAND --help` tells more of a command. Options above stand before it.")
