@@ -74,6 +74,7 @@ impl BundleOptions {
                 None => None,
             }
             .map(HostPath::new),
+            seccomp_receiver: passed::seccomp_receiver(),
         };
         let host = Host::probe(plan::wanted(&bundle, &options))?;
         let plan =

@@ -284,6 +284,7 @@ impl Exec {
             apparmor_profile: self.apparmor.clone(),
             selinux_label: self.process_label.clone(),
             no_new_privileges: self.no_new_privs,
+            seccomp_receiver: record.seccomp_receiver.clone(),
             keyring: session_keyring(record)?,
         })
     }

@@ -68,7 +68,7 @@ impl Mounts {
         };
         let bundle = Bundle::from_state(container.config()?, container.record.bundle.clone())?;
         let in_file = |e: Error| e.within(format!("{:?}", self.file));
-        let signals = Signals::block()?;
+        let _signals = Signals::block()?;
         match self.action {
             Action::Add => {
                 let bundle = bundle.with_mounts(&source).map_err(in_file)?;
@@ -81,7 +81,7 @@ impl Mounts {
                     pidfd: pidfd.as_fd(),
                     is_privileged: host.is_privileged(),
                 };
-                mounter::change(&target, &Change::Add(&rootfs, &namespaces), &signals)
+                mounter::change(&target, &Change::Add(&rootfs, &namespaces))
             }
             Action::Remove => {
                 let destinations = bundle::destinations(&source).map_err(in_file)?;
@@ -94,7 +94,7 @@ impl Mounts {
                     pidfd: pidfd.as_fd(),
                     is_privileged: true,
                 };
-                mounter::change(&target, &Change::Remove(&paths), &signals)
+                mounter::change(&target, &Change::Remove(&paths))
             }
         }
     }

@@ -41,6 +41,13 @@ pub fn descriptors(preserve: u32) -> Result<Descriptors> {
     Ok(descriptors)
 }
 
+/// Where a seccomp agent listens, for a profile that needs one and names none (crun).
+pub fn seccomp_receiver() -> Option<String> {
+    std::env::var("RUN_OCI_SECCOMP_RECEIVER")
+        .ok()
+        .filter(|path| !path.is_empty())
+}
+
 /// sd_listen_fds(3): the descriptors are this process's only if LISTEN_PID says so. crun's
 /// callers leave it out.
 fn listen_fds() -> u32 {

@@ -39,85 +39,88 @@ fn text(line: &str) -> String {
     }
 }
 
-#[test]
-fn what_engines_execute_is_understood() {
-    for line in [
-        // conmon
-        "create --bundle B --pid-file P --no-pivot --no-new-keyring --console-socket S ID",
-        "--systemd-cgroup create --bundle B --pid-file P ID",
-        "--systemd-cgroup create --bundle B --pid-file P --preserve-fds 3 ID",
-        "--systemd-cgroup restore --bundle B --pid-file P --no-pivot --no-new-keyring --detach \
+/// What callers execute, as their sources write it.
+const LINES: &[&str] = &[
+    // conmon
+    "create --bundle B --pid-file P --no-pivot --no-new-keyring --console-socket S ID",
+    "--systemd-cgroup create --bundle B --pid-file P ID",
+    "--systemd-cgroup create --bundle B --pid-file P --preserve-fds 3 ID",
+    "--systemd-cgroup restore --bundle B --pid-file P --no-pivot --no-new-keyring --detach \
          --image-path I --work-path B --tcp-established --tcp-close --file-locks \
          --lsm-mount-context=X --lsm-profile=selinux:X --console-socket S ID",
-        "exec --pid-file P --process F --detach --console-socket S ID",
-        "exec --pid-file P --process F -d --tty ID",
-        "--systemd-cgroup --cgroup-manager disabled create --bundle B --pid-file P --no-pivot \
+    "exec --pid-file P --process F --detach --console-socket S ID",
+    "exec --pid-file P --process F -d --tty ID",
+    "--systemd-cgroup --cgroup-manager disabled create --bundle B --pid-file P --no-pivot \
          --no-new-keyring --preserve-fds 1 --console-socket S ID",
-        "--systemd-cgroup exec --pid-file P --process F --detach --preserve-fds 2 ID",
-        // podman
-        "--log-format=json --log /dev/null start ID",
-        "--cgroup-manager disabled create --bundle B --pid-file P ID",
-        "start ID",
-        "kill ID 15",
-        "kill --all ID 9",
-        "delete --force ID",
-        "pause ID",
-        "resume ID",
-        "update --resources=FILE ID",
-        "checkpoint --image-path I --work-path W --leave-running --tcp-established --file-locks \
+    "--systemd-cgroup exec --pid-file P --process F --detach --preserve-fds 2 ID",
+    // podman
+    "--log-format=json --log /dev/null start ID",
+    "--cgroup-manager disabled create --bundle B --pid-file P ID",
+    "start ID",
+    "kill ID 15",
+    "kill --all ID 9",
+    "delete --force ID",
+    "pause ID",
+    "resume ID",
+    "update --resources=FILE ID",
+    "checkpoint --image-path I --work-path W --leave-running --tcp-established --file-locks \
          --pre-dump --parent-path ../P ID",
-        "state ID",
-        // go-runc, by containerd's shim and docker
-        "--root R --log-format json --systemd-cgroup --rootless=true create --bundle B \
+    "state ID",
+    // go-runc, by containerd's shim and docker
+    "--root R --log-format json --systemd-cgroup --rootless=true create --bundle B \
          --pid-file P --console-socket S --no-pivot --no-new-keyring --detach --preserve-fds 2 ID",
-        "--root R --rootless=false create --bundle B --pid-file P --pidfd-socket S ID",
-        "--root R start ID",
-        "--root R --log /dev/null --log-format json --systemd-cgroup --rootless=true delete --force ID",
-        "--root R --log /dev/null --log-format json pause ID",
-        "--root R --log /dev/null --log-format json resume ID",
-        "exec --process F --console-socket S --pidfd-socket S --detach --pid-file P ID",
-        "kill --all ID 9",
-        "ps --format json ID",
-        "ps --format table ID -o pid,args",
-        "update --resources=- ID",
-        "update --resources - ID",
-        "checkpoint --image-path I --work-path W --empty-ns network --empty-ns user \
+    "--root R --rootless=false create --bundle B --pid-file P --pidfd-socket S ID",
+    "--root R start ID",
+    "--root R --log /dev/null --log-format json --systemd-cgroup --rootless=true delete --force ID",
+    "--root R --log /dev/null --log-format json pause ID",
+    "--root R --log /dev/null --log-format json resume ID",
+    "exec --process F --console-socket S --pidfd-socket S --detach --pid-file P ID",
+    "kill --all ID 9",
+    "ps --format json ID",
+    "ps --format table ID -o pid,args",
+    "update --resources=- ID",
+    "update --resources - ID",
+    "checkpoint --image-path I --work-path W --empty-ns network --empty-ns user \
          --leave-running --status-fd 3 ID",
-        "restore --image-path I --work-path W --detach --pid-file P --console-socket S \
+    "restore --image-path I --work-path W --detach --pid-file P --console-socket S \
          --no-pivot -no-subreaper --bundle B ID",
-        "list --format=json",
-        "events --stats ID",
-        "events --interval=5s ID",
-        "features",
-        // buildkit
-        "run --bundle B --no-pivot ID",
-        "run --bundle B --keep ID",
-        "exec --process F ID",
-        // buildah
-        "--systemd-cgroup create --bundle B --pid-file P --no-new-keyring --console-socket S ID",
-        "kill ID SIGKILL",
-        "delete ID",
-        // cri-o
-        "--root=R --systemd-cgroup start ID",
-        "--root R kill -a ID KILL",
-        "--root R --systemd-cgroup pause ID",
-        "--root R --systemd-cgroup resume ID",
-        "--root R --systemd-cgroup state ID",
-        "--root R delete --force ID",
-        "--root R exec --process F ID",
-        "--root R checkpoint --file-locks --image-path I --work-path W --leave-running ID",
-        "--root R update --resources - ID",
-        // by hand, as runc's and crun's manuals have it
-        "--debug --log-level=warning --criu /x run -b B -f F -d ID",
-        "exec -t -u 1:2 -e A=B -c CAP_KILL -g 5 --cwd / --no-new-privs --cgroup x ID sh -c true",
-        "exec --tty=true --apparmor A --process-label L --ignore-paused ID sh",
-        "update --memory -1 --memory-swap 64m --cpu-quota -1 --pids-limit 7 ID",
-        "update --cpu-idle 1 --cpu-burst 5 --l3-cache-schema L3:0=f --kernel-memory 1m ID",
-        "list -q",
-        "list -f table",
-        "spec --rootless -b B",
-        "mounts add ID FILE",
-    ] {
+    "list --format=json",
+    "events --stats ID",
+    "events --interval=5s ID",
+    "features",
+    // buildkit
+    "run --bundle B --no-pivot ID",
+    "run --bundle B --keep ID",
+    "exec --process F ID",
+    // buildah
+    "--systemd-cgroup create --bundle B --pid-file P --no-new-keyring --console-socket S ID",
+    "kill ID SIGKILL",
+    "delete ID",
+    // cri-o
+    "--root=R --systemd-cgroup start ID",
+    "--root R kill -a ID KILL",
+    "--root R --systemd-cgroup pause ID",
+    "--root R --systemd-cgroup resume ID",
+    "--root R --systemd-cgroup state ID",
+    "--root R delete --force ID",
+    "--root R exec --process F ID",
+    "--root R checkpoint --file-locks --image-path I --work-path W --leave-running ID",
+    "--root R update --resources - ID",
+    // by hand, as runc's and crun's manuals have it
+    "--debug --log-level=warning --criu /x run -b B -f F -d ID",
+    "exec -t -u 1:2 -e A=B -c CAP_KILL -g 5 --cwd / --no-new-privs --cgroup x ID sh -c true",
+    "exec --tty=true --apparmor A --process-label L --ignore-paused ID sh",
+    "update --memory -1 --memory-swap 64m --cpu-quota -1 --pids-limit 7 ID",
+    "update --cpu-idle 1 --cpu-burst 5 --l3-cache-schema L3:0=f --kernel-memory 1m ID",
+    "list -q",
+    "list -f table",
+    "spec --rootless -b B",
+    "mounts add ID FILE",
+];
+
+#[test]
+fn what_engines_execute_is_understood() {
+    for line in LINES {
         let expected = line
             .split_whitespace()
             .find(|word| super::VERBS.iter().any(|verb| verb.name == *word))

@@ -17,6 +17,8 @@ pub const KEEP_ORIGINAL_GROUPS: &str = "run.oci.keep_original_groups";
 pub const MOUNT_CONTEXT_TYPE: &str = "run.oci.mount_context_type";
 pub const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
 pub const SECCOMP_BPF_DATA: &str = "run.oci.seccomp_bpf_data";
+/// With any value but 0: a system call that the profile names and rt does not know is an error.
+pub const SECCOMP_FAIL_UNKNOWN_SYSCALL: &str = "run.oci.seccomp_fail_unknown_syscall";
 pub const SECCOMP_RECEIVER: &str = "run.oci.seccomp.receiver";
 pub const SYSTEMD_SUBGROUP: &str = "run.oci.systemd.subgroup";
 
@@ -31,6 +33,7 @@ const HONOURED: &[&str] = &[
     MOUNT_CONTEXT_TYPE,
     PIDFD_RECEIVER,
     SECCOMP_BPF_DATA,
+    SECCOMP_FAIL_UNKNOWN_SYSCALL,
     SECCOMP_RECEIVER,
     SYSTEMD_SUBGROUP,
 ];

@@ -29,6 +29,9 @@ pub struct CreateOptions {
     pub rootless: Rootless,
     /// Where the socket for sd_notify(3) will be, where a service manager called.
     pub notify_directory: Option<HostPath>,
+    /// RUN_OCI_SECCOMP_RECEIVER of the environment, which crun looks at: the path of a seccomp
+    /// agent's socket.
+    pub seccomp_receiver: Option<String>,
 }
 
 /// `--rootless`: whether a cgroup that cannot be made is no error.

@@ -29,6 +29,8 @@ pub struct ExecOptions {
     /// Instead of config.json's.
     pub apparmor_profile: Option<String>,
     pub selinux_label: Option<String>,
+    /// Where the container's seccomp agent listened when it was made.
+    pub seccomp_receiver: Option<String>,
     /// `_ses.ID` for a container that has such a session keyring.
     pub keyring: Option<std::ffi::CString>,
 }
@@ -58,7 +60,7 @@ pub fn for_exec(
     process.groups = process::groups(&given, bundle, inside.setgroups_denied)?;
     process.personality = personality::plan(&bundle.config, &mut warnings);
     process.memory_policy = scheduling::memory_policy(&bundle.config);
-    process.seccomp = super::seccomp::plan(bundle)?;
+    process.seccomp = super::seccomp::plan(bundle, options.seccomp_receiver.as_deref())?;
     process.check_ids(&inside.uid_map, &inside.gid_map)?;
     if bundle.config.linux().has_namespace(Kind::User.name()) {
         process.uid_ranges.clone_from(&inside.uid_map);

@@ -119,7 +119,7 @@ impl Process {
         process.groups = groups(given, bundle, setgroups_denied)?;
         process.personality = personality::plan(&bundle.config, warnings);
         process.memory_policy = scheduling::memory_policy(&bundle.config);
-        process.seccomp = super::seccomp::plan(bundle)?;
+        process.seccomp = super::seccomp::plan(bundle, options.seccomp_receiver.as_deref())?;
         if let Some((uids, gids)) = namespaces.ids_inside(host) {
             process.check_ids(uids, gids)?;
         }

@@ -1,14 +1,15 @@
 //! The seccomp profile as the program that the kernel gets.
 
-use super::annotations::{self, SECCOMP_BPF_DATA, SECCOMP_RECEIVER};
+use super::annotations::{self, SECCOMP_BPF_DATA, SECCOMP_FAIL_UNKNOWN_SYSCALL, SECCOMP_RECEIVER};
 use crate::bundle::Bundle;
 use crate::error::{Context, Error, Result};
 use crate::log;
 use crate::seccomp::{self, Arch, Filter, Profile};
 
 /// Compiles `linux.seccomp`, or takes the program that an annotation has in its place. None
-/// where config.json has neither.
-pub fn plan(bundle: &Bundle) -> Result<Option<Filter>> {
+/// where config.json has neither. `receiver` is the path of an agent's socket for a profile that
+/// needs one and names none, nor does an annotation.
+pub fn plan(bundle: &Bundle, receiver: Option<&str>) -> Result<Option<Filter>> {
     if let Some(data) = annotations::value(bundle, SECCOMP_BPF_DATA) {
         return seccomp::from_base64(data)
             .map(Some)
@@ -25,7 +26,7 @@ pub fn plan(bundle: &Bundle) -> Result<Option<Filter>> {
         )
         .with_pointer("/linux/seccomp"));
     };
-    let (filter, skipped) = match annotations::value(bundle, SECCOMP_RECEIVER) {
+    let (filter, skipped) = match annotations::value(bundle, SECCOMP_RECEIVER).or(receiver) {
         Some(path) if profile.listener_path.is_none() => {
             let listener_path = Some(path.to_owned());
             let profile = Profile {
@@ -36,6 +37,15 @@ pub fn plan(bundle: &Bundle) -> Result<Option<Filter>> {
         }
         _ => seccomp::compile(profile, native)?,
     };
+    let is_strict =
+        annotations::value(bundle, SECCOMP_FAIL_UNKNOWN_SYSCALL).is_some_and(|value| value != "0");
+    if is_strict && !skipped.names.is_empty() {
+        return Err(Error::invalid(format!(
+            "linux.seccomp.syscalls: unknown system calls, which annotations[{SECCOMP_FAIL_UNKNOWN_SYSCALL:?}] forbids: {}",
+            skipped.names.join(", ")
+        ))
+        .with_pointer("/linux/seccomp/syscalls"));
+    }
     if !skipped.names.is_empty() {
         log::debug(|| {
             let names = skipped.names.join(", ");
@@ -63,7 +73,10 @@ mod tests {
             "process": {{"cwd": "/", "args": ["true"], "user": {{"uid": 0, "gid": 0}}}},
             "annotations": {{{annotations}}}, "linux": {{"seccomp": {seccomp}}}}}"#
         );
-        plan(&Bundle::from_config(config.into_bytes(), "/b".into())?)
+        plan(
+            &Bundle::from_config(config.into_bytes(), "/b".into())?,
+            None,
+        )
     }
 
     const NOTIFY: &str = r#"{"defaultAction": "SCMP_ACT_ALLOW",
@@ -76,6 +89,18 @@ mod tests {
         let filter = planned(NOTIFY, r#""run.oci.seccomp.receiver": "/run/agent""#);
         let listener = filter.unwrap().unwrap().listener.unwrap();
         assert_eq!(listener.path.to_str(), Some("/run/agent"));
+    }
+
+    #[test]
+    fn unknown_calls_are_an_error_where_an_annotation_says_so() {
+        let profile = NOTIFY
+            .replace("mkdir", "nosuchcall")
+            .replace("NOTIFY", "ERRNO");
+        let key = SECCOMP_FAIL_UNKNOWN_SYSCALL;
+        planned(&profile, "").unwrap();
+        planned(&profile, &format!(r#""{key}": "0""#)).unwrap();
+        let e = planned(&profile, &format!(r#""{key}": "1""#)).unwrap_err();
+        assert!(e.to_string().ends_with("forbids: nosuchcall"), "{e}");
     }
 
     #[test]

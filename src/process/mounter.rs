@@ -14,7 +14,7 @@
 //! container's user namespace; [`change`] in the parent.
 
 use std::cell::RefCell;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
@@ -28,7 +28,6 @@ use crate::sys::process::{self as kernel, Cloned};
 use crate::sys::{check, mount};
 
 use super::enter::differing_namespaces;
-use super::foreground::Signals;
 use super::init::{ALL_IDS, become_root, end};
 use super::mounts::Mounts;
 use super::procfs::Procfs;
@@ -50,8 +49,9 @@ pub enum Change<'a> {
     Remove(&'a [ContainerPath]),
 }
 
-/// Changes the mounts of a running container.
-pub fn change(target: &Target<'_>, change: &Change<'_>, signals: &Signals) -> Result<()> {
+/// Changes the mounts of a running container. The caller has all signals blocked: what is begun
+/// is brought to its end, or undone.
+pub fn change(target: &Target<'_>, change: &Change<'_>) -> Result<()> {
     // KERNEL(5.12): without mount_setattr(2), which came with id-mapped mounts, flags are changed
     // by a path in /proc; and in there /proc is the container's.
     if !mount::has_mount_setattr() {
@@ -83,7 +83,7 @@ pub fn change(target: &Target<'_>, change: &Change<'_>, signals: &Signals) -> Re
         }
         Cloned::Parent(mut mounter) => {
             drop(theirs);
-            let done = await_end(&ours, signals);
+            let done = await_end(&ours);
             let status = mounter.wait()?;
             done?;
             match status {
@@ -94,9 +94,8 @@ pub fn change(target: &Target<'_>, change: &Change<'_>, signals: &Signals) -> Re
     }
 }
 
-fn await_end(wire: &Wire, signals: &Signals) -> Result<()> {
+fn await_end(wire: &Wire) -> Result<()> {
     loop {
-        signals.wait_for(wire.as_fd())?;
         match wire.receive()? {
             Some((Frame::Log(level, line), _)) => crate::log::emit(level, &line),
             Some((Frame::Failed(error), _)) => return Err(error),

@@ -180,6 +180,10 @@ pub fn new_record(plan: &Plan) -> Record {
     record.private_pid_namespace = plan.namespaces.is_new(Namespace::Pid);
     record.rootless = plan.rootless;
     record.session_keyring = plan.process.keyring.is_some();
+    let filter = plan.process.seccomp.as_ref();
+    record.seccomp_receiver = filter
+        .and_then(|filter| filter.listener.as_ref())
+        .map(|listener| listener.path.to_string_lossy().into_owned());
     if plan.process.terminal.is_none() {
         record.streams = streams();
     }

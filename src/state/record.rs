@@ -39,6 +39,9 @@ pub struct Record {
     /// Whether init made the session keyring `_ses.ID`, which `exec` then joins.
     #[serde(default)]
     pub session_keyring: bool,
+    /// Where the agent for seccomp's listeners was at `create`.
+    #[serde(default)]
+    pub seccomp_receiver: Option<String>,
     /// What the payload's three streams were at the start, `pipe:[123]`: CRIU finds a pipe by
     /// it in the images. Empty with a terminal.
     #[serde(default)]
@@ -90,6 +93,7 @@ impl Record {
             private_pid_namespace: false,
             rootless: false,
             session_keyring: false,
+            seccomp_receiver: None,
             streams: Vec::new(),
         }
     }

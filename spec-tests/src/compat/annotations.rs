@@ -22,6 +22,8 @@ tests! {
     "crun(1)" Compat a_raw_seccomp_program_takes_the_place_of_the_profile;
     "crun(1)" Compat a_raw_seccomp_program_that_is_broken_is_an_error;
     "crun(1)" Compat the_seccomp_receiver_of_the_annotation_gets_the_listener;
+    "crun(1)" Compat the_seccomp_receiver_of_the_environment_is_remembered_for_exec;
+    "crun(1)" Compat unknown_system_calls_can_be_made_an_error;
     "config.md#annotations" Must unknown_annotations_are_tolerated_without_a_word;
 }
 
@@ -204,4 +206,57 @@ fn unknown_annotations_are_tolerated_without_a_word(case: &Case) -> Verdict {
     bundle.args(&["/bin/probe", "exit", "6"]);
     let outcome = case.run_call(&bundle)?.run()?.ended_with(6)?;
     holds(outcome.stderr.is_empty(), outcome.told())
+}
+
+fn the_seccomp_receiver_of_the_environment_is_remembered_for_exec(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    let socket = FdSocket::listen(case)?;
+    bundle.linux()["seccomp"] = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["getpgid"], "action": "SCMP_ACT_NOTIFY"}],
+    });
+    bundle.serves().write()?;
+    let call = case
+        .runtime(["create", "--bundle"])
+        .arg(&bundle.dir)
+        .arg(&case.id)
+        .env("RUN_OCI_SECCOMP_RECEIVER", &socket.path().to_string_lossy());
+    let container = case.create_with(call, &case.id)?;
+    container.start()?;
+    let (_first, _) = socket.receive_fd()?;
+    let ask = serde_json::to_string(&[Ask::Call {
+        number: libc::SYS_getpgid,
+        args: [0; 6],
+    }])?;
+    let exec = case
+        .runtime(["exec", &container.id, "/bin/probe", "answer", &ask])
+        .start()?;
+    // One that has forgotten the agent lets its process hang, or go.
+    let patience = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    while !socket.has_connection()? {
+        if std::time::Instant::now() > patience {
+            return fail("nobody connected to the agent for exec");
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let (listener, _) = socket.receive_fd()?;
+    if !sys::readable_before(listener.as_fd(), case.deadline)? {
+        return fail("the call was not handed to the listener");
+    }
+    let notice = sys::receive_notice(listener.as_fd())?;
+    sys::answer_notice(listener.as_fd(), &notice, libc::EXDEV)?;
+    let outcome = exec.wait()?.succeeded()?;
+    parse_line(&outcome.stdout, 1)?[0].failed_with("getpgid", &[libc::EXDEV])
+}
+
+fn unknown_system_calls_can_be_made_an_error(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    bundle.linux()["seccomp"] = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["no_such_call"], "action": "SCMP_ACT_ERRNO"}],
+    });
+    bundle.args(&["/bin/probe", "exit", "6"]);
+    case.run_call(&bundle)?.run()?.ended_with(6)?;
+    annotate(&mut bundle, "run.oci.seccomp_fail_unknown_syscall", "1");
+    case.create_refused(&bundle).map(drop)
 }

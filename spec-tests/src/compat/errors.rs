@@ -14,6 +14,8 @@ tests! {
     "containerd, cri-o" Compat an_unknown_container_does_not_exist;
     "containerd" Compat kill_of_a_stopped_container_says_not_running;
     "runc(8)" Compat errors_end_with_status_1;
+    "runc(8)" Compat a_usage_error_ends_with_status_1;
+    "runc-exec(8)" Compat an_exec_that_never_began_ends_with_status_255;
     "runc(8)" Compat ids_that_are_no_names_are_refused;
     "conmon" Compat an_error_is_one_short_text;
     "runc(8)" Compat an_id_in_use_says_exists;
@@ -117,6 +119,33 @@ fn errors_end_with_status_1(case: &Case) -> Verdict {
     case.run_call(&bundle)?.run()?.ended_with(1)?;
     for verb in ["state", "start", "kill", "delete"] {
         case.runtime([verb, &case.id]).run()?.ended_with(1)?;
+    }
+    Ok(())
+}
+
+fn a_usage_error_ends_with_status_1(case: &Case) -> Verdict {
+    for args in [
+        &["state", "--no-such-option", &case.id][..],
+        &["state"],
+        &["create", "--preserve-fds", "x", &case.id],
+    ] {
+        case.runtime(args.iter().copied()).run()?.ended_with(1)?;
+    }
+    Ok(())
+}
+
+/// So that a caller can tell it from most statuses of the program.
+fn an_exec_that_never_began_ends_with_status_255(case: &Case) -> Verdict {
+    case.runtime(["exec", &case.id, "/bin/probe", "exit", "0"])
+        .run()?
+        .ended_with(255)?;
+    let mut bundle = case.bundle()?;
+    let container = case.started(&mut bundle)?;
+    for args in [&["no-such-program"][..], &["/etc"]] {
+        case.runtime(["exec", &container.id])
+            .args(args.iter().copied())
+            .run()?
+            .ended_with(255)?;
     }
     Ok(())
 }

@@ -16,6 +16,8 @@ tests! {
     "runc-run(8)" Compat run_ends_with_128_and_the_signal;
     "runc-run(8)" Compat run_deletes_the_container_at_the_end;
     "runc-run(8)" Compat run_forwards_signals;
+    "runc-run(8)" Compat run_keeps_sigurg_to_itself;
+    "runc-exec(8)" Compat exec_forwards_signals;
     "runc-run(8)" Compat run_detached_returns_while_the_payload_runs;
     "runc-run(8)" Compat standard_input_reaches_the_payload;
     "runc-run(8)" Compat standard_error_reaches_the_caller;
@@ -94,6 +96,52 @@ fn run_forwards_signals(case: &Case) -> Verdict {
         equal("the signal that came", seen, signal as i64)?;
     }
     Ok(())
+}
+
+/// Go's runtime sends it to itself all the time.
+fn run_keeps_sigurg_to_itself(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    let asks = [
+        Ask::Block(vec![libc::SIGURG, libc::SIGUSR1]),
+        Ask::Create("/tmp/ready".into()),
+        Ask::NextSignal { within_ms: 10_000 },
+        Ask::NextSignal { within_ms: 300 },
+    ];
+    bundle.answers(&asks)?;
+    let running = case.run_call(&bundle)?.start()?;
+    case.wait_for("the payload", || {
+        Ok(bundle.inside("/tmp/ready").exists().then_some(()))
+    })?;
+    running.signal(Signal::SIGURG)?;
+    running.signal(Signal::SIGUSR1)?;
+    let outcome = running.wait()?.succeeded()?;
+    let answers = parse_line(&outcome.stdout, asks.len())?;
+    equal(
+        "the signal that came",
+        answers[2].number()?,
+        i64::from(libc::SIGUSR1),
+    )?;
+    answers[3].failed_with("the next signal", &[libc::ETIMEDOUT])
+}
+
+fn exec_forwards_signals(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    let container = case.started(&mut bundle)?;
+    let asks = serde_json::to_string(&[
+        Ask::Block(vec![libc::SIGUSR1]),
+        Ask::Create("/tmp/ready".into()),
+        Ask::NextSignal { within_ms: 10_000 },
+    ])?;
+    let running = case
+        .runtime(["exec", &container.id, "/bin/probe", "answer", &asks])
+        .start()?;
+    case.wait_for("the process", || {
+        Ok(bundle.inside("/tmp/ready").exists().then_some(()))
+    })?;
+    running.signal(Signal::SIGUSR1)?;
+    let outcome = running.wait()?.succeeded()?;
+    let seen = parse_line(&outcome.stdout, 3)?[2].number()?;
+    equal("the signal that came", seen, i64::from(libc::SIGUSR1))
 }
 
 fn run_detached_returns_while_the_payload_runs(case: &Case) -> Verdict {
