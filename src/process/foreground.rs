@@ -92,7 +92,16 @@ pub fn attend(
     mut terminal: Option<Terminal>,
     mut relay: Option<Relay>,
 ) -> Result<u8> {
+    // Two ends make one pending SIGCHLD, and who waited for something else may have read it.
+    let mut ended = reap(child.pid())?;
     loop {
+        if let Some(status) = ended {
+            child.release();
+            if let Some(terminal) = terminal {
+                terminal.finish();
+            }
+            return Ok(status);
+        }
         let ready = {
             let mut fds = vec![PollFd::new(signals.source.as_fd(), PollFlags::POLLIN)];
             fds.extend(
@@ -117,15 +126,7 @@ pub fn attend(
         }
         while let Some(signal) = signals.next()? {
             match signal {
-                libc::SIGCHLD => {
-                    if let Some(status) = reap(child.pid())? {
-                        child.release();
-                        if let Some(terminal) = terminal {
-                            terminal.finish();
-                        }
-                        return Ok(status);
-                    }
-                }
+                libc::SIGCHLD => ended = ended.or(reap(child.pid())?),
                 libc::SIGWINCH if terminal.is_some() => {
                     if let Some(terminal) = &mut terminal {
                         terminal.resize()?;
@@ -179,4 +180,35 @@ pub fn terminal(master: OwnedFd) -> Result<Terminal> {
 /// reaped as long as this process stays.
 pub fn adopt_orphans() -> Result<()> {
     kernel::prctl(libc::PR_SET_CHILD_SUBREAPER, "PR_SET_CHILD_SUBREAPER", 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::process::Cloned;
+
+    #[test]
+    fn an_end_whose_signal_somebody_else_has_read_is_seen() {
+        // In a process of its own: it reaps whatever child there is.
+        let Cloned::Parent(mut child) = kernel::clone(0, None).unwrap() else {
+            kernel::exit_now(read_the_signal_and_attend().map_or(1, i32::from))
+        };
+        let ended = poll(
+            &mut [PollFd::new(child.as_fd(), PollFlags::POLLIN)],
+            PollTimeout::from(10_000_u16),
+        );
+        assert_eq!(ended, Ok(1), "it waits in vain");
+        let status = WaitStatus::Exited(child.pid(), 7);
+        assert_eq!(child.wait().unwrap(), status);
+    }
+
+    fn read_the_signal_and_attend() -> Result<u8> {
+        let signals = Signals::block()?;
+        let Cloned::Parent(child) = kernel::clone(0, None)? else {
+            kernel::exit_now(7)
+        };
+        poll_forever(&mut [PollFd::new(signals.source.as_fd(), PollFlags::POLLIN)])?;
+        signals.next()?;
+        attend(child, &signals, None, None)
+    }
 }
