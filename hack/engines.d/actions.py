@@ -37,7 +37,7 @@ ACTIONS = {
     "status 128+n": "killed by signal n",
     "status 125": "what the runtime refuses otherwise (podman: 126)",
     "status 126": "a folder, a file without execute right; run and exec",
-    "status 127": "no such program; run and exec",
+    "status 127": "no such program; run and exec (docker: 126 of exec, whatever the runtime says)",
     "out of memory": "killed, 137, and the engine says why",
     "30 at once": "thirty containers at the same time",
     "checkpoint": "saved, ended, and goes on where it was",

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 
 import cli
 import host
-from case import Skip
 from command import Command
 
 # What CRI-O takes for "it has ended already" when a signal fails (case matters).
@@ -292,9 +291,7 @@ def tty(c):
 
 
 def checkpoint(c):
-    host.need_program("criu")
-    if host.user_mode_linux():
-        raise Skip("User Mode Linux lacks what criu needs")
+    host.need_criu()
     with c.container(["sh", "-c", "i=0; while :; do i=$((i+1)); echo tick $i; usleep 100000; done"]) as name:
         cli.wait_until(lambda: "tick 3" in c.log(name), "never ticks")
         bundle = f"{c.work}/bundles/{name}"

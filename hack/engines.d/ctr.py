@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import time
@@ -63,6 +62,11 @@ class Ctr(Command):
         self.count += 1
         return f"c{self.count}-{self.room.name}"
 
+    @staticmethod
+    def may_lose_output(line):
+        """ctr can end before it has copied what a short payload printed, with any runtime."""
+        return str(line).startswith(("run ", "task exec "))
+
     def line(self, options, command, name=None):
         """The words of `run`; the container's name comes before its command."""
         first = f"run --snapshotter {self.snapshotter} --runc-binary {self.room.runtime}"
@@ -70,7 +74,7 @@ class Ctr(Command):
 
     def folder(self, name, mode=0o755):
         self.count += 1
-        path = f"{self.room.work}/{name}{self.count}.ctr"
+        path = f"{self.work}/{name}{self.count}"
         os.makedirs(path, mode)
         return path
 
@@ -140,8 +144,6 @@ def versions():
 
 def run(c):
     c.expect(c.line("--rm --env A=b --cwd /tmp", "sh -c 'echo out $A; pwd'"), "out b\n/tmp")
-    if not host.version("containerd").startswith("1.6"):  # its ctr forgets to close standard input
-        c.expect(c.line("--rm", "cat"), "typed", stdin="typed\n")
     c.expect(c.line("--rm --read-only", "sh -c 'touch /x 2> /dev/null || echo refused'"), "refused")
 
 
@@ -267,7 +269,7 @@ def signalled(c):
 
 def refused(c):
     """ctr has one status for all, so the words count."""
-    c.fails(c.line("--rm", "/etc"), 1, "permission denied|not permitted")
+    c.fails(c.line("--rm", "/etc"), 1, "permission denied|not permitted|is a directory")
     c.fails(c.line("--rm", "/etc/not-a-program"), 1, "permission denied|not permitted")
 
 
@@ -291,12 +293,12 @@ def thirty(c):
 
 
 def attach(c):
-    """ctr has no keys to leave by: the caller is ended, the task goes on."""
+    """ctr has no keys to leave by."""
     name = c.name()
-    line = c.line("-t", "sh -c 'while read line; do echo got $line; [ $line != end ] || exit 6; done'", name)
+    line = c.line("-t", cli.ECHOING, name)
     try:
         terminal(c, line.replace("run ", "run -d ", 1), [])
-        status, shown = terminal(c, f"task attach {name}", [("", "one\nend\n"), ("got one", "")])
+        status, shown = terminal(c, f"task attach {name}", [("tick", "one\n"), ("got one", "end\n")])
         assert status == 6, (status, shown)
     finally:
         c(f"task delete -f {name}")
@@ -304,17 +306,19 @@ def attach(c):
 
 
 def checkpoint(c):
-    host.need_program("criu")
-    if host.user_mode_linux():
-        raise Skip("User Mode Linux lacks what criu needs")
-    folder = c.folder("checkpoint")
-    with c.task("", "sh -c 'i=0; while :; do i=$((i+1)); echo $i > /now; usleep 100000; done'") as t:
+    host.need_criu()
+    count = "sh -c 'i=0; while :; do i=$((i+1)); echo $i > /tmp/new; mv /tmp/new /now; usleep 100000; done'"
+    saved, back = f"saved-{c.room.name}", f"back-{c.room.name}"
+    with c.task("", count) as t:
         c.wait_for(f"task exec --exec-id one {t} cat /now", r"^\d\d")
-        c.out(f"task checkpoint --image-path {folder} {t}")
-        assert any(name.startswith("core-") for name in os.listdir(folder)), os.listdir(folder)
-        reference = f"docker.io/library/saved-{t}:1"
-        c.out(f"container checkpoint --rw --image --task {reference.replace(':1', '')} {t}")
-    assert shlex.quote(reference)
+        c.out(f"container checkpoint --rw --image --task {t} {saved}")
+    try:
+        c.out(f"container restore --rw --live {back} {saved}")
+        first = int(c.wait_for(f"task exec --exec-id two {back} cat /now", r"^\d\d").out)
+        cli.wait_until(lambda: int(c.out(f"task exec --exec-id three {back} cat /now")) > first > 9, "it does not go on")
+    finally:
+        c(f"task delete -f {back}")
+        c(f"container delete {back}")
 
 
 TESTS = {

@@ -23,7 +23,8 @@ class Docker(Command):
     """docker's client, with podman's words for what both have."""
 
     program = "docker"
-    refusal, runtime_refusal = 1, 125
+    # Its daemon calls every exec that did not start 126.
+    refusal, runtime_refusal, missing_in_exec = 1, 125, 126
     patience_seconds = 120
 
     def __init__(self, place, mode, socket, verbose=False):
@@ -40,6 +41,8 @@ class Docker(Command):
             del words[2:4]
         if words[0] in ("run", "create") and not any(re.match("--net(work)?(=|$)", word) for word in words):
             words.insert(1, "--network=none")
+        if self.mode == "remap" and words[0] in ("run", "create") and "--privileged" in words:
+            words.insert(1, "--userns=host")  # which docker demands then
         return words, [self.program, *self.options, *words]
 
     def environment(self, extra=None):

@@ -24,7 +24,7 @@ SHARED = {
     "exec": [life.exec_runs_beside_the_payload, life.exec_takes_user_folder_and_environment, life.exec_in_the_background_goes_on],
     "tty": [terminals.a_shell_on_a_terminal, terminals.exec_on_a_terminal, cli.resize,
             terminals.interrupt_typed_on_a_terminal_reaches_the_payload],
-    "attach": [terminals.attach_sees_and_types],
+    "attach": [cli.attach],
     "detach and reattach": [cli.attach_leave_and_come_back],
     "logs": [life.a_detached_container_has_logs_and_a_status, life.logs_follow_a_running_container],
     "stats": [cli.stats_show_use_and_limit],

@@ -19,8 +19,8 @@ def run(options, command):
     options.manager = "cgroupfs"
     statuses = []
     for runtime in options.runtime:
-        # rt is the tree's own; hack/podman finds it.
-        chosen = SimpleNamespace(runtime=None if runtime == "rt" else runtime, limit=options.limit)
+        # Without a path of rt it is the newest of the tree.
+        chosen = SimpleNamespace(runtime=options.rt if runtime == "rt" else runtime, limit=options.limit)
         statuses.append(rooms.host(chosen, command))
     return max(statuses)
 

@@ -61,6 +61,16 @@ def need_program(*names):
             raise Skip(f"{name} is not installed")
 
 
+@functools.cache
+def need_criu():
+    need_program("criu")
+    if user_mode_linux():
+        raise Skip("User Mode Linux lacks what criu needs")
+    said = subprocess.run(["criu", "check"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if said.returncode:
+        raise Skip(f"criu check: {said.stdout.strip().splitlines()[-1]}")
+
+
 def cgroup_of(pid):
     """The folder of a process's cgroup."""
     path = re.search("^0::(.*)$", open(f"/proc/{pid}/cgroup").read(), re.MULTILINE)[1]

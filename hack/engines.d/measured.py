@@ -18,25 +18,30 @@ PAGE = os.path.join(TREE, "docs", "compat.md")
 RESULT = re.compile(r"^(ok|not ok) \d+ - (\S+) / (\S+) / (.+?) \([\d.]+ s\)(?: # skip (.*))?$")
 ABOUT = re.compile(r"^# (\S+) / (\S+): (.*)$")
 SKIPPED = 77
+KINDS = {"uml": "User Mode Linux", "tcg": "QEMU"}
 
 
-def command(options, names, account):
+def command(options, kind, names, only, account):
     words = ["hack/engines", "--guest", "--manager", options.manager, "--patience", str(options.patience), *names]
     words += [word for runtime in options.runtime for word in ("--runtime", runtime)]
-    words += ["--only", options.only] if options.only else []
+    words += ["--only", only] if only else []
     words += ["--verbose"] if options.verbose else []
     rt = ["--program", f"rt={options.rt}"] if options.rt else []
-    machine = [os.path.join(TREE, "hack", "vm"), "--engine", options.vm, "--limit", str(options.limit), "--memory", "3072", *rt]
+    machine = [os.path.join(TREE, "hack", "vm"), "--engine", kind, "--limit", str(options.limit), "--memory", "3072", *rt]
     return [*machine, *(["--user"] if account == "user" else []), "--", *words]
 
 
 def run(options):
     """Runs all machines; returns the exit status."""
-    found, statuses = Results(f"{options.vm}, {options.manager}"), []
-    for account in ["root", "user"]:
-        names = [name for name in options.engine if engines.ENGINES[name].account == account]
-        if names:
-            statuses.append(stream(command(options, names, account), found))
+    found, statuses = Results(), []
+    for kind in ["uml", "tcg"] if options.vm == "both" else [options.vm]:
+        found.where = f"{KINDS[kind]}, {options.manager}"
+        for account in ["root", "user"]:
+            names, only = [name for name in options.engine if engines.ENGINES[name].account == account], options.only
+            if options.vm == "both" and kind == "tcg":
+                names, only = found.left_for_a_whole_kernel(names)
+            if names:
+                statuses.append(stream(command(options, kind, names, only, account), found))
     if set(statuses) == {SKIPPED}:
         return SKIPPED
     kept = load()
@@ -64,33 +69,40 @@ def stream(words, found):
 
 
 class Results:
-    """Verdict and reason by "engine / runtime" and action."""
+    """Verdict, reason and place by "engine / runtime" and action."""
 
-    def __init__(self, where):
-        self.where, self.cells, self.versions, self.last = where, {}, {}, None
+    def __init__(self):
+        self.where, self.cells, self.versions, self.last = "", {}, {}, None
 
     def read(self, line):
         if result := RESULT.match(line):
             verdict, engine, runtime, action, skip = result.groups()
-            self.last = {"verdict": "skipped" if skip else "ok" if verdict == "ok" else "fails", "reason": skip or ""}
-            self.cells.setdefault(f"{engine} / {runtime}", {})[action] = self.last
+            verdict = "skipped" if skip else "ok" if verdict == "ok" else "fails"
+            self.last = {"verdict": verdict, "reason": skip or "", "where": self.where}
+            keep(self.cells.setdefault(f"{engine} / {runtime}", {}), action, self.last)
         elif about := ABOUT.match(line):
             self.versions[f"{about[1]} / {about[2]}"] = about[3]
         elif self.last and self.last["verdict"] == "fails" and line.startswith("  # "):
             self.last["reason"] += line[4:] + "\n"
 
     def merged(self, kept):
-        """The results that were kept, with those of this run in their place. What was skipped here
-        does not take the place of what was measured on another kind of machine."""
+        """The results that were kept, with those of this run in their place."""
         made = {}
         for name, cells in self.cells.items():
             actions_of = dict(kept.get(name, {}).get("actions", {}))
             for action, cell in cells.items():
-                before = actions_of.get(action)
-                if not before or before["where"] == self.where or cell["verdict"] != "skipped":
-                    actions_of[action] = {**cell, "reason": short(cell["reason"]), "where": self.where}
+                keep(actions_of, action, {**cell, "reason": short(cell["reason"])})
             made[name] = {"versions": self.versions.get(name, ""), "actions": actions_of}
         return made
+
+    def left_for_a_whole_kernel(self, names):
+        """The engines of which User Mode Linux could not do all, and what it could not."""
+        lacking = {
+            (name.split(" / ")[0], action) for name, cells in self.cells.items() for action, cell in cells.items()
+            if "User Mode Linux" in cell["reason"] or action == "confinement"
+        }  # fmt: skip
+        names = [name for name in names if any(name == engine for engine, _ in lacking)]
+        return names, ",".join(sorted({action for engine, action in lacking if engine in names}))
 
     def worse_than(self, kept):
         """Where rt fails, and crun or runc did not when they were measured."""
@@ -103,6 +115,13 @@ class Results:
                     if any(other.get("verdict") == "ok" for other in others) or not any(others):
                         found.append(f"{name} / {action}")
         return found
+
+
+def keep(cells, action, cell):
+    """What was skipped does not take the place of what was measured on another kind of machine."""
+    before = cells.get(action)
+    if not before or before["where"] == cell["where"] or cell["verdict"] != "skipped":
+        cells[action] = cell
 
 
 def short(reason):

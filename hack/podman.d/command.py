@@ -25,6 +25,8 @@ class Command:
     program = ""
     # The status of what the engine itself refuses.
     refusal = 125
+    # The status of an exec of a program that is not there.
+    missing_in_exec = 127
     # And of what the runtime refuses, where the engine finds no other.
     runtime_refusal = 126
     # What a call may take, and what is waited for.

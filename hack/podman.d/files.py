@@ -24,7 +24,7 @@ def a_volume_of_the_host_is_read_and_written(p):
     p.expect(f"run --rm -v {folder}:/data box sh -c 'cat /data/in; echo written > /data/out'", "from the host")
     made = os.stat(f"{folder}/out")
     assert open(f"{folder}/out").read() == "written\n"
-    assert (made.st_uid, made.st_gid) == (p.uid, p.uid), made
+    assert (made.st_uid, made.st_gid) == (p.host_id(0), p.host_id(0)), made
 
 
 @both
