@@ -176,13 +176,14 @@ impl Service {
     /// `failure` with what the log says of it, or else `message`, and the place of the log.
     fn explained(&self, failure: Error, message: Option<String>) -> Error {
         let place = self.log.as_deref().filter(|log| log.exists());
-        let cause = match place.and_then(super::explanation).or(message) {
-            None => return failure,
-            Some(cause) => cause.trim_end().to_owned(),
-        };
-        let cause = match place {
-            Some(place) => format!("{cause} (all of it in {})", place.display()),
-            None => cause,
+        let cause = place.and_then(super::explanation).or(message);
+        let cause = match (cause, place) {
+            (None, None) => return failure,
+            (Some(cause), None) => cause,
+            (None, Some(place)) => format!("no word of it in {}", place.display()),
+            (Some(cause), Some(place)) => {
+                format!("{} (all of it in {})", cause.trim_end(), place.display())
+            }
         };
         Error::system(cause).within(failure.to_string())
     }

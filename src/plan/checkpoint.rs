@@ -4,7 +4,7 @@
 
 use super::namespaces::Kind;
 use super::rootfs::Source;
-use super::{ContainerPath, HostPath, mounts};
+use super::{ContainerPath, HostPath, devices, mounts};
 use crate::bundle::Bundle;
 use crate::error::Result;
 
@@ -13,7 +13,7 @@ use crate::error::Result;
 pub struct External {
     pub mounts: Vec<Bind>,
     pub masked_paths: Vec<ContainerPath>,
-    /// Nodes of config.json: in a user namespace they are bound from the host.
+    /// Nodes, the default ones too: in a user namespace they are bound from the host.
     pub devices: Vec<ContainerPath>,
     /// Namespaces that were joined, with their place in `linux.namespaces`.
     pub namespaces: Vec<Joined>,
@@ -67,7 +67,7 @@ impl External {
                 path: HostPath::new(path),
             })
         });
-        let devices = linux.devices.iter();
+        let nodes = devices::nodes(config, true)?;
         Ok(External {
             mounts: mounts.collect(),
             masked_paths: linux
@@ -75,10 +75,7 @@ impl External {
                 .iter()
                 .map(|p| ContainerPath::new(p))
                 .collect(),
-            devices: devices
-                .filter_map(|device| device.path.as_deref())
-                .map(ContainerPath::new)
-                .collect(),
+            devices: nodes.into_iter().map(|node| node.path).collect(),
             namespaces: namespaces.collect(),
             id_mapped: mounts::first_mapped(bundle),
             settings: match config

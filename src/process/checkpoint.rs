@@ -6,10 +6,9 @@
 //!
 //! Runs in: parent, with the rights of root.
 
-use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -28,9 +27,9 @@ use crate::sys::{descriptor, file};
 
 use super::criu::{IMAGES, WORK, start};
 use super::foreground::Signals;
+use super::streams;
 
-/// Where images, log and descriptors of a dump lie.
-pub const DESCRIPTORS: &str = "descriptors.json";
+/// The name of CRIU's log.
 const LOG: &str = "dump.log";
 
 /// CRIU's files of settings for containers, the first that is there.
@@ -105,7 +104,9 @@ pub fn dump(
         Kind::PreDump
     } else {
         options.external.extend(external_mounts(external, init)?);
-        write_descriptors(&places.images, &record.streams)?;
+        let streams = streams::of(record, init)?;
+        options.external.extend(streams::external_files(&streams));
+        streams::write(&places.images, &streams)?;
         Kind::Dump
     };
     let mut status_fd = wishes.status_fd;
@@ -322,24 +323,6 @@ fn resolve(root: &Root, path: &ContainerPath) -> Result<Option<(PathBuf, SFlag)>
 pub fn path_of(fd: &OwnedFd) -> Result<PathBuf> {
     let link = format!("/proc/self/fd/{}", descriptor::number(fd.as_fd()));
     std::fs::read_link(&link).map_err(|e| Error::io("readlink", &link, &e))
-}
-
-/// For whoever restores: which pipes its own streams stand for.
-fn write_descriptors(images: &Path, streams: &[String]) -> Result<()> {
-    let path = images.join(DESCRIPTORS);
-    let text =
-        serde_json::to_vec(streams).map_err(|e| Error::system(format!("{DESCRIPTORS}: {e}")))?;
-    let flags = libc::O_NOFOLLOW;
-    let opened = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .custom_flags(flags)
-        .open(&path);
-    opened
-        .and_then(|mut file| file.write_all(&text))
-        .map_err(|e| Error::io("write", &path, &e))
 }
 
 /// CRIU's own file of settings, which goes before what is asked of it here.

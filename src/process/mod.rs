@@ -16,7 +16,8 @@
 //!
 //! and one file for each thing between them: `wire` (parent and init), `gate` (`rt start` and
 //! init), `spawn`, `join`, `idmap`, `mounts` (what the parent mounts for init), `net_devices`,
-//! `shield`, `notify` (the seccomp listener), `payload` (the end that init and enter share).
+//! `shield`, `notify` (the seccomp listener), `streams` (across a dump), `payload` (the end that
+//! init and enter share).
 //!
 //! ```text
 //!    parent                             init
@@ -60,4 +61,5 @@ pub mod readiness;
 pub mod restore;
 pub mod shield;
 pub mod spawn;
+pub mod streams;
 pub mod wire;

@@ -44,12 +44,12 @@ use crate::sys::process::OwnedProcess;
 use crate::terminal::Foreground;
 
 use super::checkpoint::{
-    DESCRIPTORS, Places, bytes, external_key, external_mount, path_of, require_possible,
-    require_version, settings_file,
+    Places, bytes, external_key, external_mount, path_of, require_possible, require_version,
+    settings_file,
 };
 use super::criu::{NOTIFY, Stage, passed_number, root_below, start_on};
 use super::foreground::{self, Signals};
-use super::parent;
+use super::{parent, streams};
 
 const LOG: &str = "restore.log";
 
@@ -175,7 +175,7 @@ fn decide(plan: &Plan, external: &External, wishes: &Wishes<'_>) -> Result<Optio
         lsm_profile: wishes.lsm_profile.clone(),
         lsm_mount_context: wishes.lsm_mount_context.clone(),
         external: external_mounts(plan, external),
-        inherit: read_descriptors(&wishes.places)?,
+        inherit: streams::inherited(&wishes.places.images)?,
         cgroups_mode: wishes.cgroups_mode,
         switches: Switches {
             restore_sibling: true,
@@ -336,20 +336,4 @@ fn join_namespaces(external: &External, options: &mut Options) -> Result<Vec<Own
         }
     }
     Ok(passed)
-}
-
-/// The pipes that this process's own streams stand for in the images.
-fn read_descriptors(places: &Places) -> Result<Vec<(String, i32)>> {
-    let path = places.images.join(DESCRIPTORS);
-    let text = std::fs::read(&path).map_err(|e| Error::io("open", &path, &e))?;
-    let names: Vec<String> = serde_json::from_slice(&text)
-        .map_err(|e| Error::invalid(format!("{}: {e}", path.display())))?;
-    let mut pipes: Vec<(String, i32)> = Vec::new();
-    for (name, number) in names.into_iter().zip(0..3) {
-        // One pipe may be two streams: it is restored once.
-        if name.starts_with("pipe:") && !pipes.iter().any(|(known, _)| *known == name) {
-            pipes.push((name, number));
-        }
-    }
-    Ok(pipes)
 }

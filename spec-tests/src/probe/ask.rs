@@ -85,6 +85,13 @@ pub enum Ask {
     Loopback,
     /// Nanoseconds of the clock with this number.
     Clock(i32),
+    /// How often this was asked.
+    Count,
+    /// Opens a TCP connection to itself, or uses the one that it has: sends a byte, receives it.
+    TcpOpen,
+    TcpUse,
+    /// Takes an exclusive flock(2) on this file and keeps it.
+    HoldLock(PathBuf),
     /// Sleeps.
     SleepMs(u64),
     /// For so long, writes to every program that other processes run; answers how often it worked.

@@ -13,6 +13,7 @@ mod act;
 pub mod ask;
 mod attack;
 mod burden;
+mod hold;
 pub mod hook;
 mod look;
 
@@ -92,6 +93,10 @@ fn answer(ask: &Ask) -> Answer {
         Ask::WindowSize => look::window_size().map(Answer::Text),
         Ask::Clock(clock) => look::clock(*clock).map(Answer::Number),
         Ask::Call { number, args } => sys::call(*number, *args).map(Answer::Number),
+        Ask::Count => Ok(Answer::Number(hold::count())),
+        Ask::TcpOpen => hold::tcp_open(),
+        Ask::TcpUse => hold::tcp_use(),
+        Ask::HoldLock(path) => hold::lock(path),
         Ask::Loopback => act::loopback(),
         Ask::HijackPrograms { within_ms } => {
             Ok(Answer::Number(attack::hijack_programs(*within_ms)))

@@ -1,8 +1,9 @@
 //! runtime.md: state, lifecycle and operations.
 
+mod checkpoint;
 mod lifecycle;
 mod state;
 
 use crate::harness::verdict::Test;
 
-pub const TESTS: &[&[Test]] = &[state::TESTS, lifecycle::TESTS];
+pub const TESTS: &[&[Test]] = &[state::TESTS, lifecycle::TESTS, checkpoint::TESTS];
