@@ -12,7 +12,10 @@ use crate::error::Result;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct External {
     pub mounts: Vec<Bind>,
+    /// Where the container has file systems of its own.
+    pub file_systems: Vec<ContainerPath>,
     pub masked_paths: Vec<ContainerPath>,
+    pub readonly_paths: Vec<ContainerPath>,
     /// Nodes, the default ones too: in a user namespace they are bound from the host.
     pub devices: Vec<ContainerPath>,
     /// Namespaces that were joined, with their place in `linux.namespaces`.
@@ -26,6 +29,8 @@ pub struct External {
 pub struct Bind {
     pub destination: ContainerPath,
     pub source: HostPath,
+    /// Whether what is mounted below the source came along.
+    pub recursive: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,15 +54,21 @@ impl External {
     pub fn plan(bundle: &Bundle) -> Result<External> {
         let config = &bundle.config;
         let linux = config.linux();
-        let mounts = mounts::places(bundle)?
-            .into_iter()
-            .filter_map(|mount| match mount.source {
-                Source::Bind { path, .. } => Some(Bind {
+        let (mut binds, mut file_systems) = (Vec::new(), Vec::new());
+        for mount in mounts::places(bundle)? {
+            match mount.source {
+                Source::Bind {
+                    path, recursive, ..
+                } => binds.push(Bind {
                     destination: mount.destination,
                     source: path,
+                    recursive,
                 }),
-                _ => None,
-            });
+                Source::Remount(_) => {}
+                _ => file_systems.push(mount.destination),
+            }
+        }
+        let paths = |list: &[String]| list.iter().map(|path| ContainerPath::new(path)).collect();
         let namespaces = linux.namespaces.iter().enumerate();
         let namespaces = namespaces.filter_map(|(index, namespace)| {
             let path = namespace.path.as_deref().filter(|path| !path.is_empty())?;
@@ -69,12 +80,10 @@ impl External {
         });
         let nodes = devices::nodes(config, true)?;
         Ok(External {
-            mounts: mounts.collect(),
-            masked_paths: linux
-                .masked_paths
-                .iter()
-                .map(|p| ContainerPath::new(p))
-                .collect(),
+            mounts: binds,
+            file_systems,
+            masked_paths: paths(&linux.masked_paths),
+            readonly_paths: paths(&linux.readonly_paths),
             devices: nodes.into_iter().map(|node| node.path).collect(),
             namespaces: namespaces.collect(),
             id_mapped: mounts::first_mapped(bundle),
@@ -118,9 +127,11 @@ mod tests {
             external.mounts,
             [Bind {
                 destination: ContainerPath::new("/data"),
-                source: HostPath::new("/bundle/in-the-bundle")
+                source: HostPath::new("/bundle/in-the-bundle"),
+                recursive: true,
             }]
         );
+        assert_eq!(external.file_systems, [ContainerPath::new("/proc")]);
         let joined = &external.namespaces[..];
         assert_eq!((joined[0].index, joined[0].kind), (2, Kind::Network));
     }

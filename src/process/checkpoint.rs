@@ -6,13 +6,9 @@
 //!
 //! Runs in: parent, with the rights of root.
 
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-
-use nix::errno::Errno;
-use nix::sys::stat::SFlag;
 
 use crate::criu::message::{Features, Kind, Request};
 use crate::criu::options::{CgroupsMode, NetworkLock, Options, Switches};
@@ -20,12 +16,11 @@ use crate::criu::{self, Service};
 use crate::error::{Context, Error, Result};
 use crate::plan::checkpoint::{External, Settings};
 use crate::plan::namespaces::Kind as Namespace;
-use crate::plan::{ContainerPath, HostPath, notify};
-use crate::rootfs::Root;
 use crate::state::{Identity, Record};
-use crate::sys::{descriptor, file};
+use crate::sys::descriptor;
 
 use super::criu::{IMAGES, WORK, start};
+use super::external::{self, bytes};
 use super::foreground::Signals;
 use super::streams;
 
@@ -69,11 +64,11 @@ pub struct Dump {
 pub fn dump(
     record: &Record,
     init: Identity,
-    external: &External,
+    outside: &External,
     wishes: &Dump,
     signals: &Signals,
 ) -> Result<()> {
-    require_possible(external)?;
+    require_possible(outside)?;
     let places = &wishes.places;
     places.make()?;
     check_parent(wishes)?;
@@ -92,8 +87,8 @@ pub fn dump(
             .cgroup
             .as_ref()
             .map(|cgroup| bytes(cgroup.mount.join(&cgroup.path))),
-        config_file: settings_file(&external.settings),
-        external: external_namespaces(external, init)?,
+        config_file: settings_file(&outside.settings),
+        external: external::namespaces_of(outside, init)?,
         switches: Switches {
             track_memory: wishes.pre_dump || wishes.parent.is_some(),
             ..wishes.switches
@@ -103,7 +98,7 @@ pub fn dump(
     let kind = if wishes.pre_dump {
         Kind::PreDump
     } else {
-        options.external.extend(external_mounts(external, init)?);
+        options.external.extend(external::mounts_of(outside, init)?);
         let streams = streams::of(record, init)?;
         options.external.extend(streams::external_files(&streams));
         streams::write(&places.images, &streams)?;
@@ -244,87 +239,6 @@ pub fn require_possible(external: &External) -> Result<()> {
     }
 }
 
-/// The key under which CRIU keeps a namespace that was joined, for those that it leaves alone.
-/// runc and crun have the same.
-pub fn external_key(kind: Namespace) -> Option<&'static str> {
-    match kind {
-        Namespace::Network => Some("extRootNetNS"),
-        Namespace::Pid => Some("extRootPidNS"),
-        _ => None,
-    }
-}
-
-/// By the inode of the namespace that init is in, wherever its path leads by now.
-fn external_namespaces(external: &External, init: Identity) -> Result<Vec<Vec<u8>>> {
-    let mut all = Vec::new();
-    for joined in &external.namespaces {
-        let Some(key) = external_key(joined.kind) else {
-            continue;
-        };
-        let name = joined.kind.proc_name();
-        let path = format!("/proc/{}/ns/{name}", init.pid);
-        let inode = std::fs::metadata(&path)
-            .map_err(|e| Error::io("stat", &path, &e))?
-            .ino();
-        all.push(format!("{name}[{inode}]:{key}").into_bytes());
-    }
-    Ok(all)
-}
-
-fn external_mounts(external: &External, init: Identity) -> Result<Vec<Vec<u8>>> {
-    let root = Root::open_host(&HostPath::new(format!("/proc/{}/root", init.pid)))?;
-    let mut all = Vec::new();
-    for bind in &external.mounts {
-        let place = resolve(&root, &bind.destination)?;
-        let place = place.map_or_else(
-            || bind.destination.as_str().as_bytes().to_vec(),
-            |(path, _)| bytes(path),
-        );
-        all.push(external_mount(&place, &place));
-    }
-    for path in &external.masked_paths {
-        // A masked directory is a file system of the container's own.
-        if let Some((path, kind)) = resolve(&root, path)?
-            && kind != SFlag::S_IFDIR
-        {
-            all.push(external_mount(&bytes(path), b"/dev/null"));
-        }
-    }
-    for path in &external.devices {
-        all.push(external_mount(
-            path.as_str().as_bytes(),
-            path.as_str().as_bytes(),
-        ));
-    }
-    // What rt itself may have mounted.
-    let notify = notify::DIRECTORY.as_bytes();
-    all.push(external_mount(notify, notify));
-    Ok(all)
-}
-
-/// `mnt[KEY]:VALUE`: in a dump the mount point and its name, in a restore the name and the
-/// source.
-pub fn external_mount(key: &[u8], value: &[u8]) -> Vec<u8> {
-    [b"mnt[", key, b"]:", value].concat()
-}
-
-/// What `path` leads to beneath `root`, and its kind. None where there is nothing.
-fn resolve(root: &Root, path: &ContainerPath) -> Result<Option<(PathBuf, SFlag)>> {
-    let found = match root.open(path) {
-        Ok(fd) => fd,
-        Err(e) if e.is(Errno::ENOENT) || e.is(Errno::ENOTDIR) => return Ok(None),
-        Err(e) => return Err(e),
-    };
-    let kind = file::kind(&file::stat(found.as_fd())?);
-    Ok(Some((path_of(&found)?, kind)))
-}
-
-/// Where an open file lies, from the root of its mount namespace.
-pub fn path_of(fd: &OwnedFd) -> Result<PathBuf> {
-    let link = format!("/proc/self/fd/{}", descriptor::number(fd.as_fd()));
-    std::fs::read_link(&link).map_err(|e| Error::io("readlink", &link, &e))
-}
-
 /// CRIU's own file of settings, which goes before what is asked of it here.
 pub fn settings_file(settings: &Settings) -> Option<Vec<u8>> {
     match settings {
@@ -335,8 +249,4 @@ pub fn settings_file(settings: &Settings) -> Option<Vec<u8>> {
             .find(|path| Path::new(path).exists())
             .map(|path| path.as_bytes().to_vec()),
     }
-}
-
-pub fn bytes(path: PathBuf) -> Vec<u8> {
-    path.into_os_string().into_vec()
 }

@@ -16,6 +16,8 @@ use nix::fcntl::OFlag;
 
 use crate::criu::Service;
 use crate::error::{Context, Error, Result};
+use crate::log;
+use crate::plan::namespaces::Kind;
 use crate::plan::{HostPath, Plan};
 use crate::rootfs;
 use crate::security::keyring::Searcher;
@@ -24,6 +26,7 @@ use crate::sys::process::{self as kernel, Cloned};
 use crate::sys::{file, program, socket};
 
 use super::checkpoint::Places;
+use super::images;
 use super::procfs::Procfs;
 use super::wire::{Frame, Request, Wire};
 
@@ -117,9 +120,15 @@ fn become_criu(
     stage: Option<&Stage<'_>>,
 ) -> Result<Infallible> {
     let folder = |path: &Path| file::open_host(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY);
-    let images = folder(&places.images).context(|| "--image-path")?;
+    let mut images = folder(&places.images).context(|| "--image-path")?;
     let work = folder(places.work_or_images()).context(|| "--work-path")?;
     let passed = stage.map_or(Ok(&[][..]), prepare)?;
+    if let Some(stage) = stage.filter(|stage| stage.plan.namespaces.is_private(Kind::User)) {
+        match images::for_user_namespace(&places.images, stage.place.as_path()) {
+            Ok(readable) => images = readable,
+            Err(e) => log::debug(|| format!("images as they are: {e}")),
+        }
+    }
     let (ours, theirs) = socket::pair()?;
     let mut descriptors = streams.to_vec();
     descriptors.extend([ours.as_fd(), images.as_fd(), work.as_fd()]);

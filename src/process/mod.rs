@@ -16,8 +16,8 @@
 //!
 //! and one file for each thing between them: `wire` (parent and init), `gate` (`rt start` and
 //! init), `spawn`, `join`, `idmap`, `mounts` (what the parent mounts for init), `net_devices`,
-//! `shield`, `notify` (the seccomp listener), `streams` (across a dump), `payload` (the end that
-//! init and enter share).
+//! `shield`, `notify` (the seccomp listener), `streams`, `external` (what a dump leaves out),
+//! `images`, `payload` (the end that init and enter share).
 //!
 //! ```text
 //!    parent                             init
@@ -44,9 +44,11 @@ pub mod bridge;
 pub mod checkpoint;
 pub mod criu;
 pub mod enter;
+pub mod external;
 pub mod foreground;
 pub mod gate;
 pub mod idmap;
+pub mod images;
 pub mod init;
 pub mod join;
 pub mod kernel;

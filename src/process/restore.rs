@@ -35,19 +35,16 @@ use crate::error::{Context, Error, Result};
 use crate::hooks;
 use crate::plan::checkpoint::External;
 use crate::plan::namespaces::Kind as Namespace;
-use crate::plan::{HostPath, Plan, notify};
-use crate::rootfs::Root;
+use crate::plan::{HostPath, Plan};
 use crate::security;
 use crate::state::{Identity, Phase, Record, Slot, Status};
 use crate::sys::file;
 use crate::sys::process::OwnedProcess;
 use crate::terminal::Foreground;
 
-use super::checkpoint::{
-    Places, bytes, external_key, external_mount, path_of, require_possible, require_version,
-    settings_file,
-};
+use super::checkpoint::{Places, require_possible, require_version, settings_file};
 use super::criu::{NOTIFY, Stage, passed_number, root_below, start_on};
+use super::external::{self, bytes};
 use super::foreground::{self, Signals};
 use super::{parent, streams};
 
@@ -79,17 +76,17 @@ pub struct Restored {
 /// directory is the caller's `slot`.
 pub fn restore(
     plan: &Plan,
-    external: &External,
+    outside: &External,
     slot: &Slot,
     wishes: &Wishes<'_>,
     signals: &Signals,
 ) -> Result<Restored> {
-    require_possible(external)?;
+    require_possible(outside)?;
     security::require_support(&plan.process)?;
     security::require_mount_label_support(plan.rootfs.mount_label.as_ref())?;
     let places = &wishes.places;
     places.make()?;
-    let mut options = decide(plan, external, wishes)?;
+    let mut options = decide(outside, wishes)?;
     let hook_outputs = hooks::Outputs::open(&plan.hooks)?;
     let mut record = parent::new_record(plan);
     slot.save_config(wishes.config)?;
@@ -100,12 +97,9 @@ pub fn restore(
         .map(HostPath::new)?;
     options.root = root_below(&place);
     slot.make_notify_directory()?;
-    let notify_directory = bytes(place.as_path().join(OsStr::from_bytes(NOTIFY.to_bytes())));
-    options.external.push(external_mount(
-        notify::DIRECTORY.as_bytes(),
-        &notify_directory,
-    ));
-    let passed = join_namespaces(external, &mut options)?;
+    let notify_directory = place.as_path().join(OsStr::from_bytes(NOTIFY.to_bytes()));
+    options.external = external::mounts_for(outside, &plan.rootfs.root, &notify_directory);
+    let passed = join_namespaces(outside, &mut options)?;
     let stage = Stage {
         plan,
         place: &place,
@@ -167,14 +161,13 @@ fn place_in_cgroup(
 }
 
 /// What is known before anything is made.
-fn decide(plan: &Plan, external: &External, wishes: &Wishes<'_>) -> Result<Options> {
+fn decide(outside: &External, wishes: &Wishes<'_>) -> Result<Options> {
     Ok(Options {
-        config_file: settings_file(&external.settings),
+        config_file: settings_file(&outside.settings),
         empty_namespaces: wishes.empty_namespaces,
         network_lock: wishes.network_lock,
         lsm_profile: wishes.lsm_profile.clone(),
         lsm_mount_context: wishes.lsm_mount_context.clone(),
-        external: external_mounts(plan, external),
         inherit: streams::inherited(&wishes.places.images)?,
         cgroups_mode: wishes.cgroups_mode,
         switches: Switches {
@@ -271,57 +264,16 @@ impl Restored {
     }
 }
 
-/// By the name in the images, which is the place inside as it was resolved for the dump, and
-/// as config.json writes it.
-fn external_mounts(plan: &Plan, external: &External) -> Vec<Vec<u8>> {
-    let root = Root::open_host(&plan.rootfs.root).ok();
-    let mut all = Vec::new();
-    let mut add = |entry| {
-        if !all.contains(&entry) {
-            all.push(entry);
-        }
-    };
-    for bind in &external.mounts {
-        let source = bytes(bind.source.as_path().to_owned());
-        add(external_mount(
-            bind.destination.as_str().as_bytes(),
-            &source,
-        ));
-        let found = root.as_ref().and_then(|root| {
-            let found = path_of(&root.open(&bind.destination).ok()?).ok()?;
-            let top = path_of(&root.open(&crate::plan::ContainerPath::new("/")).ok()?).ok()?;
-            Some(Path::new("/").join(found.strip_prefix(top).ok()?))
-        });
-        if let Some(found) = found {
-            add(external_mount(&bytes(found), &source));
-        }
-    }
-    if !external.masked_paths.is_empty() {
-        add(external_mount(b"/dev/null", b"/dev/null"));
-    }
-    // crun calls each masked file by its own name.
-    for path in &external.masked_paths {
-        add(external_mount(path.as_str().as_bytes(), b"/dev/null"));
-    }
-    for path in &external.devices {
-        add(external_mount(
-            path.as_str().as_bytes(),
-            path.as_str().as_bytes(),
-        ));
-    }
-    all
-}
-
 /// The namespaces that the container has of others: those that CRIU left out of the images are
 /// handed to it open, the rest it joins by path.
-fn join_namespaces(external: &External, options: &mut Options) -> Result<Vec<OwnedFd>> {
+fn join_namespaces(outside: &External, options: &mut Options) -> Result<Vec<OwnedFd>> {
     let mut passed = Vec::new();
-    for joined in &external.namespaces {
+    for joined in &outside.namespaces {
         let place = || format!("linux.namespaces[{}].path", joined.index);
         let pointer = format!("/linux/namespaces/{}/path", joined.index);
         let opened = file::open_host(joined.path.as_path(), OFlag::O_RDONLY);
         let opened = opened.at(&pointer, place)?;
-        match external_key(joined.kind) {
+        match external::namespace_key(joined.kind) {
             Some(key) => {
                 options
                     .inherit

@@ -13,6 +13,7 @@ use crate::harness::call::{Call, Outcome};
 use crate::harness::case::Case;
 use crate::harness::console::FdSocket;
 use crate::harness::container::{Container, mount_at, parse_line};
+use crate::harness::host_mount::HostMount;
 use crate::harness::verdict::{Doing, Stop, Verdict, equal, holds, skip};
 use crate::probe::ask::{Answer, Ask, Mount};
 use crate::tests;
@@ -30,7 +31,10 @@ tests! {
     "runc-restore(8)" Compat a_terminal_is_sent_to_the_console_socket_again;
     "runc-restore(8)" Compat a_joined_network_namespace_is_joined_again;
     "runc-restore(8)" Compat mounts_are_as_they_were;
+    "runc-restore(8)" Compat what_is_mounted_below_a_volume_comes_along_again;
     "runc-restore(8)" Compat missing_mount_points_are_made_again;
+    "runc-restore(8)" Compat what_a_killed_restore_leaves_can_be_deleted;
+    "CVE-2019-18837" Attack a_mount_point_that_became_a_link_makes_nothing_on_the_host;
     "runc-restore(8)" Compat a_container_with_a_user_namespace_is_restored;
     "runc-restore(8)" Compat kill_exec_pause_and_delete_know_a_restored_container;
     "runc-restore(8)" Compat device_rules_hold_again;
@@ -267,8 +271,7 @@ fn a_file_lock_is_held_again(case: &Case) -> Verdict {
     container
         .ask_one(Ask::HoldLock("/tmp/lock".into()))?
         .done()?;
-    let outcome = checkpoint(case, &case.id, &[]).run()?;
-    refused_in(case, outcome, "dump.log", &["file-locks"])?;
+    checkpoint(case, &case.id, &[]).run()?.refused()?;
     let _restored = again(case, container, &bundle, &["--file-locks"])?;
     let mine = std::fs::File::open(file)?;
     match Flock::lock(mine, FlockArg::LockExclusiveNonblock) {
@@ -377,7 +380,20 @@ fn mounts_are_as_they_were(case: &Case) -> Verdict {
             text: "x".into(),
         },
     ])?;
-    equal("the mounts", shape(answers[0].mounts()?), before)?;
+    let after = shape(answers[0].mounts()?);
+    let differs = |a: &[String], b: &[String]| -> Vec<String> {
+        a.iter().filter(|line| !b.contains(line)).cloned().collect()
+    };
+    equal(
+        "what is lost",
+        differs(&before, &after),
+        Vec::<String>::new(),
+    )?;
+    equal(
+        "what is new",
+        differs(&after, &before),
+        Vec::<String>::new(),
+    )?;
     equal("the volume", answers[1].text()?, "of the volume")?;
     equal("the file", answers[2].text()?, "of the file")?;
     answers[3].failed_with("writing to the file", &[libc::EROFS])?;
@@ -387,6 +403,69 @@ fn mounts_are_as_they_were(case: &Case) -> Verdict {
     equal("the masked file", answers[6].text()?, "")?;
     equal("the masked folder", answers[7].names()?.len(), 0)?;
     answers[8].failed_with("writing to a read-only path", &[libc::EROFS])
+}
+
+fn what_is_mounted_below_a_volume_comes_along_again(case: &Case) -> Verdict {
+    need_criu(case)?;
+    let folder = case.folder("volume/with blank")?;
+    let top = case.dir.join("volume");
+    let _mounted = HostMount::tmpfs(&folder)?;
+    std::fs::write(folder.join("file"), "below")?;
+    let mut bundle = case.bundle()?;
+    bundle.mount(
+        json!({"destination": "/volume", "type": "bind", "source": top, "options": ["rbind"]}),
+    );
+    let mut container = started(case, &mut bundle)?;
+    let read = Ask::Read("/volume/with blank/file".into());
+    equal(
+        "the file",
+        container.ask_one(read.clone())?.text()?,
+        "below",
+    )?;
+    let mut restored = again(case, container, &bundle, &[])?;
+    equal("the file", restored.ask_one(read)?.text()?, "below")
+}
+
+/// A hook that ends its parent, the runtime, by SIGKILL.
+fn what_a_killed_restore_leaves_can_be_deleted(case: &Case) -> Verdict {
+    need_criu(case)?;
+    let mut bundle = case.bundle()?;
+    let _saved = started(case, &mut bundle)?;
+    checkpoint(case, &case.id, &[]).run()?.succeeded()?;
+    let kill = json!({"path": "/bin/sh", "args": ["sh", "-c", "kill -9 $PPID"]});
+    bundle.hook("createRuntime", kill);
+    bundle.write()?;
+    let outcome = restore(case, &bundle, &["--detach"]).run()?;
+    equal("the signal", outcome.signal, Some(libc::SIGKILL))?;
+    case.runtime(["delete", "--force", &case.id])
+        .run()?
+        .succeeded()?;
+    equal(
+        "entries in the state directory",
+        case.ids_in_state().len(),
+        0,
+    )
+}
+
+/// A mount point of the root is a link to a folder of the host by the time of the restore.
+fn a_mount_point_that_became_a_link_makes_nothing_on_the_host(case: &Case) -> Verdict {
+    need_criu(case)?;
+    let host = case.folder("host")?;
+    let volume = case.folder("volume")?;
+    std::fs::write(volume.join("file"), "x")?;
+    let mut bundle = case.bundle()?;
+    bundle.bind(&volume, "/data/inner/volume", &["rw"]);
+    let _saved = started(case, &mut bundle)?;
+    checkpoint(case, &case.id, &[]).run()?.succeeded()?;
+    std::fs::remove_dir_all(bundle.inside("/data")).doing("the mount point")?;
+    bundle.symlink(&host, "/data")?;
+    let before = std::fs::read_to_string("/proc/self/mountinfo")?;
+    // It may be refused, or made below the root.
+    restore(case, &bundle, &["--detach"]).run()?;
+    let made: Vec<_> = std::fs::read_dir(&host)?.filter_map(Result::ok).collect();
+    holds(made.is_empty(), format!("on the host: {made:?}"))?;
+    let after = std::fs::read_to_string("/proc/self/mountinfo")?;
+    equal("mounts on the host", after, before)
 }
 
 fn missing_mount_points_are_made_again(case: &Case) -> Verdict {
@@ -425,10 +504,7 @@ fn a_container_with_a_user_namespace_is_restored(case: &Case) -> Verdict {
     holds(status.success(), "chown")?;
     let mut container = started(case, &mut bundle)?;
     equal("the count", container.ask_one(Ask::Count)?.number()?, 1)?;
-    checkpoint(case, &case.id, &[]).run()?.succeeded()?;
-    std::fs::set_permissions(images(case), std::os::unix::fs::PermissionsExt::from_mode(0o711))?;
-    drop(container);
-    let mut restored = case.create_with(restore(case, &bundle, &["--detach"]), &case.id)?;
+    let mut restored = again(case, container, &bundle, &[])?;
     let answers = restored.ask(&[Ask::Count, Ask::Read("/proc/self/uid_map".into())])?;
     equal("the count", answers[0].number()?, 2)?;
     let map: Vec<&str> = answers[1].text()?.split_whitespace().collect();
