@@ -6,4 +6,10 @@ mod state;
 
 use crate::harness::verdict::Test;
 
-pub const TESTS: &[&[Test]] = &[state::TESTS, lifecycle::TESTS, checkpoint::TESTS];
+pub const TESTS: &[&[Test]] = &[
+    state::TESTS,
+    lifecycle::TESTS,
+    checkpoint::TESTS[0],
+    checkpoint::TESTS[1],
+    checkpoint::TESTS[2],
+];
