@@ -317,6 +317,7 @@ fn in_the_foreground_restore_returns_the_payloads_status(case: &Case) -> Verdict
 }
 
 fn a_mount_context_without_value_is_told_as_go_does(case: &Case) -> Verdict {
+    need_criu(case)?;
     let call = case.runtime(["restore", "--lsm-mount-context"]).bare();
     let outcome = call.run()?.refused()?;
     let said = outcome.stderr.clone() + &outcome.stdout;
