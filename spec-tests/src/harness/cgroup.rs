@@ -6,7 +6,6 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{AccessFlags, access};
 use serde_json::{Value, json};
 
 use super::bundle::Bundle;
@@ -33,22 +32,24 @@ impl Case {
         let Some(root) = &self.cgroup_root else {
             return skip("needs cgroup2 at /sys/fs/cgroup (--cgroup-view v2)");
         };
-        let (parent, top) = if self.is_root() {
-            (String::new(), root.clone())
-        } else {
+        let (parent, top) = if let Ok(user) = self.need_rootless() {
             let own = path_of("self")?;
             let Some((parent, _)) = own.rsplit_once('/') else {
                 return skip("the suite's own cgroup has no parent");
             };
+            // The suite itself may be root.
             let inside = |path: &&Path| {
                 path.starts_with(root)
-                    && access(&path.join("cgroup.procs"), AccessFlags::W_OK).is_ok()
+                    && fs::metadata(path.join("cgroup.procs"))
+                        .is_ok_and(|file| file.uid() == user.uid)
             };
             let parent_dir = root.join(parent.trim_start_matches('/'));
             let Some(top) = parent_dir.ancestors().take_while(inside).last() else {
                 return skip("no cgroup is delegated to this user");
             };
             (parent.to_owned(), top.to_owned())
+        } else {
+            (String::new(), root.clone())
         };
         let text =
             fs::read_to_string(top.join("cgroup.controllers")).doing("cgroup.controllers")?;
