@@ -109,6 +109,9 @@ pub fn refused(path: &CStr, errno: i32) -> Error {
         libc::ENOEXEC => error.with_hint(
             "the file is no program for this machine: a script needs a first line #!/path/to/interpreter, and a binary has to be for this architecture",
         ),
+        libc::EPERM => error.with_hint(
+            "the call itself is forbidden: by the seccomp profile, or by SELinux, which under process.noNewPrivileges takes process.selinuxLabel only where its policy grants nnp_transition",
+        ),
         libc::ENOENT => error.with_hint(
             "the file is there, so what is missing is its interpreter: the one in its first line, or the dynamic loader of another libc",
         ),

@@ -202,6 +202,13 @@ fn explain_refusal(fs: &FileSystem, error: Error) -> Error {
         .data
         .iter()
         .find(|(key, _)| matches!(key.as_bytes(), b"uid" | b"gid"));
+    if error.is(Errno::EINVAL)
+        && let Some((key, Some(label))) = fs.data.iter().find(|(key, _)| is_context(key))
+    {
+        return error.with_hint(format!(
+            "the option {key:?} with the label {label:?}: SELinux takes only labels that its policy has, and not every file system takes every option"
+        ));
+    }
     match owner {
         Some((key, Some(value))) if error.is(Errno::EINVAL) => {
             let (key, value) = (key.to_string_lossy(), value.to_string_lossy());
