@@ -7,6 +7,7 @@
 
 mod cgroup;
 mod identity;
+mod resctrl;
 mod subordinate;
 
 use std::path::PathBuf;
@@ -49,6 +50,8 @@ pub struct Wanted {
     pub only_ids: Option<(u32, u32)>,
     /// Whether this file stands for the caller's own network namespace.
     pub network_namespace: Option<PathBuf>,
+    /// Where resctrl is mounted.
+    pub resctrl: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,6 +74,8 @@ pub struct Host {
     pub subordinate: Option<Subordinate>,
     /// Whether the network namespace that was asked about is the caller's own.
     pub is_own_network: bool,
+    /// None where no resctrl is mounted, or it was not asked for.
+    pub resctrl: Option<PathBuf>,
 }
 
 /// Where cgroup2 is.
@@ -89,6 +94,9 @@ impl Host {
         let mut host = identity::probe()?;
         if wanted.cgroup {
             host.cgroup2 = cgroup::probe();
+        }
+        if wanted.resctrl {
+            host.resctrl = resctrl::probe();
         }
         if let Some(path) = &wanted.network_namespace {
             host.is_own_network = identity::is_own_network(path);

@@ -13,6 +13,7 @@
 mod device_bpf;
 mod handle;
 mod ownership;
+pub mod resctrl;
 mod settings;
 pub mod stats;
 pub mod systemd;

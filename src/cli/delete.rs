@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 
 use super::{Global, Verb, late_hooks, matching, processes};
-use crate::cgroup::{Handle, systemd};
+use crate::cgroup::{Handle, resctrl, systemd};
 use crate::error::{Context, Error, Kind, Result};
 use crate::log;
 use crate::plan::hooks::Hooks;
@@ -138,6 +138,9 @@ fn destroy(container: Container) -> Result<()> {
 
 fn destroy_with(container: Container, hooks: &Hooks) -> Result<()> {
     remove_cgroup(&container.record)?;
+    if let Some(groups) = &container.record.resctrl {
+        resctrl::remove(groups)?;
+    }
     let record = container.record.clone();
     container.remove()?;
     late_hooks::run_poststop(hooks, &record);

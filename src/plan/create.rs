@@ -10,7 +10,8 @@ use super::namespaces::{Kind, Namespaces};
 use super::process::Process;
 use super::rootfs::Rootfs;
 use super::{
-    Descriptors, HostPath, Plan, annotations, c_string, mounts, net_devices, notify, sysctl,
+    Descriptors, HostPath, Plan, annotations, c_string, intel_rdt, mounts, net_devices, notify,
+    sysctl,
 };
 use crate::bundle::linux::IdMapping;
 use crate::bundle::{Bundle, Config};
@@ -58,6 +59,7 @@ pub fn wanted(bundle: &Bundle, options: &CreateOptions) -> Wanted {
         network_namespace: network
             .filter(|path| !path.is_empty() && asks_about_network)
             .map(Into::into),
+        resctrl: linux.intel_rdt.is_some(),
         cgroup: options.cgroup_manager != CgroupManager::Disabled,
         subordinate_ids: !linux.has_namespace("user") || linux.makes_namespace("user"),
         only_ids: only(&linux.uid_mappings).zip(only(&linux.gid_mappings)),
@@ -78,7 +80,6 @@ impl Plan {
     fn decide(bundle: &Bundle, options: &CreateOptions, host: &Host) -> Result<Plan> {
         let config = &bundle.config;
         let mut warnings = bundle.warnings.clone();
-        super::refuse_what_is_not_there_yet(config)?;
         annotations::check(bundle)?;
         tolerate(config, &mut warnings);
         let namespaces = Namespaces::plan(config, host, &mut warnings)?;
@@ -118,6 +119,7 @@ impl Plan {
             hooks: Hooks::plan(bundle)?,
             sysctls: sysctl::plan(config, host)?,
             net_devices: net_devices::plan(config, host)?,
+            intel_rdt: intel_rdt::plan(config, &options.id, host)?,
             hostname: name(&config.hostname, "/hostname")?,
             domainname: name(&config.domainname, "/domainname")?,
             descriptors: options.descriptors,

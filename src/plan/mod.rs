@@ -21,6 +21,7 @@ mod exec;
 pub mod golden;
 pub mod hooks;
 mod id_maps;
+pub mod intel_rdt;
 mod limits;
 mod live_mounts;
 mod mount_ids;
@@ -46,7 +47,6 @@ pub use exec::{ExecOptions, User, for_exec};
 pub use live_mounts::for_mounts;
 pub use path::{ContainerPath, HostPath};
 
-use crate::bundle::Config;
 use crate::error::{Error, Result};
 
 /// All that has to be done to make one container.
@@ -72,7 +72,7 @@ pub struct Plan {
     pub domainname: Option<CString>,
     /// Moved into the container's network namespace by the parent.
     pub net_devices: Vec<net_devices::NetDevice>,
-    /// intelRdt joins here with its issue.
+    pub intel_rdt: Option<intel_rdt::IntelRdt>,
     pub descriptors: Descriptors,
     /// Whether what the payload says by sd_notify(3) goes on to the caller's service manager.
     pub notify: bool,
@@ -116,22 +116,4 @@ fn c_string(text: &str, pointer: &str) -> Result<CString> {
     CString::new(text)
         .map_err(|_| Error::invalid("holds a NUL byte").with_pointer(pointer))
         .map_err(|e| e.within(crate::bundle::checks::place_in_words(pointer)))
-}
-
-/// Fields that rt cannot honour yet. Ignoring one would make a container other than the one
-/// that was asked for.
-fn refuse_what_is_not_there_yet(config: &Config) -> Result<()> {
-    let linux = config.linux();
-    let mut asked = Vec::new();
-    if linux.intel_rdt.is_some() {
-        asked.push("intelRdt");
-    }
-    let Some(first) = asked.first() else {
-        return Ok(());
-    };
-    let text: Vec<String> = asked
-        .iter()
-        .map(|name| format!("linux.{name}: is not there yet"))
-        .collect();
-    Err(Error::unsupported(text.join("; ")).with_pointer(format!("/linux/{first}")))
 }

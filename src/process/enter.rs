@@ -16,7 +16,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
-use crate::cgroup::Handle;
+use crate::cgroup::{Handle, resctrl};
 use crate::error::{Context, Error, Phase, Result};
 use crate::plan::namespaces::Kind;
 use crate::plan::process::Process;
@@ -113,6 +113,9 @@ pub fn enter(
             drop(theirs);
             let spawned = spawn::across(ours, bridge, |enter, wire| {
                 let own = own_directory(enter.pid())?;
+                if let Some(groups) = &container.record.resctrl {
+                    resctrl::add(groups, enter.pid())?;
+                }
                 (wishes.announce)(enter)?;
                 wire.answer(Some(own.as_fd()))
             })?;

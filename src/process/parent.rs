@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
-use crate::cgroup;
+use crate::cgroup::{self, resctrl};
 use crate::error::{self, Context, Error, Kind, Result};
 use crate::hooks;
 use crate::log;
@@ -62,6 +62,7 @@ pub struct Child {
     hook_outputs: hooks::Outputs,
     cgroup: Option<cgroup::Guard>,
     net_devices: Option<Moved>,
+    resctrl: Option<resctrl::Guard>,
 }
 
 /// Makes the container up to the point where only execve is left.
@@ -140,10 +141,9 @@ pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) 
         hook_outputs,
         cgroup,
         net_devices: None,
+        resctrl: None,
     };
-    if let Some(cgroup) = &child.cgroup {
-        cgroup.confine(&plan.cgroup, privilege(plan))?;
-    }
+    child.confine(plan)?;
     child.serve(plan, slot, wishes, signals)?;
     Ok(child)
 }
@@ -179,6 +179,7 @@ pub fn new_record(plan: &Plan) -> Record {
     record.annotations = plan.annotations.clone();
     record.private_pid_namespace = plan.namespaces.is_new(Namespace::Pid);
     record.rootless = plan.rootless;
+    record.resctrl = plan.intel_rdt.as_ref().map(resctrl::record);
     record.session_keyring = plan.process.keyring.is_some();
     let filter = plan.process.seccomp.as_ref();
     record.seccomp_receiver = filter
@@ -228,6 +229,17 @@ fn opens_mounts(plan: &Plan) -> bool {
 }
 
 impl Child {
+    /// Gives the cgroup its limits, and init its class of caches before it has children.
+    fn confine(&mut self, plan: &Plan) -> Result<()> {
+        if let (Some(rdt), Some(groups)) = (&plan.intel_rdt, &self.record.resctrl) {
+            self.resctrl = Some(resctrl::enter(rdt, groups, self.process.pid())?);
+        }
+        match &self.cgroup {
+            Some(cgroup) => cgroup.confine(&plan.cgroup, privilege(plan)),
+            None => Ok(()),
+        }
+    }
+
     /// Answers init until it is ready.
     fn serve(
         &mut self,
@@ -345,6 +357,9 @@ impl Child {
         }
         if let Some(devices) = self.net_devices.take() {
             devices.keep();
+        }
+        if let Some(groups) = self.resctrl.take() {
+            groups.keep();
         }
     }
 

@@ -82,6 +82,13 @@ pub fn restore(
     signals: &Signals,
 ) -> Result<Restored> {
     require_possible(outside)?;
+    if plan.intel_rdt.is_some() {
+        // CRIU has made processes in groups of resctrl by then, which it knows nothing of.
+        return Err(Error::unsupported(
+            "linux.intelRdt: a container that is restored cannot be put into a class",
+        )
+        .with_pointer("/linux/intelRdt"));
+    }
     security::require_support(&plan.process)?;
     security::require_mount_label_support(plan.rootfs.mount_label.as_ref())?;
     let places = &wishes.places;

@@ -26,7 +26,7 @@ mod tests;
 
 pub use container::{Container, Status};
 pub use identity::Identity;
-pub use record::{CgroupRecord, Manager, Phase, Record};
+pub use record::{CgroupRecord, Manager, Phase, Record, ResctrlRecord};
 pub use report::{OCI_VERSION, Report};
 pub use root::{Root, Slot, default_root};
 

@@ -46,6 +46,9 @@ pub struct Record {
     /// it in the images. Empty with a terminal.
     #[serde(default)]
     pub streams: Vec<String>,
+    /// None without linux.intelRdt.
+    #[serde(default)]
+    pub resctrl: Option<ResctrlRecord>,
 }
 
 /// How far `create` has come.
@@ -76,6 +79,15 @@ pub enum Manager {
     Systemd { unit: String, bus: Bus },
 }
 
+/// Groups of the resctrl file system, by their folders.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResctrlRecord {
+    /// Those that every process of the container is in.
+    pub enter: Vec<PathBuf>,
+    /// Those that were made for the container, innermost first.
+    pub remove: Vec<PathBuf>,
+}
+
 impl Record {
     /// A record of a container that is about to be made now.
     pub fn new(id: &str, bundle: PathBuf, rootfs: PathBuf) -> Record {
@@ -95,6 +107,7 @@ impl Record {
             session_keyring: false,
             seccomp_receiver: None,
             streams: Vec::new(),
+            resctrl: None,
         }
     }
 

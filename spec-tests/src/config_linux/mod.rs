@@ -5,6 +5,7 @@ mod device_rules;
 mod devices;
 mod enforcement;
 mod filesystems;
+mod intel_rdt;
 mod limits;
 mod masks;
 mod memory_policy;
@@ -22,6 +23,7 @@ pub const TESTS: &[&[Test]] = &[
     filesystems::TESTS,
     namespaces::TESTS,
     net_devices::TESTS,
+    intel_rdt::TESTS,
     memory_policy::TESTS,
     user_namespace::TESTS,
     devices::TESTS,

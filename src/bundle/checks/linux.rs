@@ -290,12 +290,20 @@ fn intel_rdt_is_legal(config: &Config, report: &mut Report) {
         return;
     };
     if let Some(id) = rdt.clos_id.as_deref()
-        && (matches!(id, "." | "..") || id.contains('/'))
+        && (matches!(id, "." | "..") || (id.contains('/') && id != "/"))
     {
         report.add(
             "/linux/intelRdt/closID",
             format!("{id:?} is no name of a folder"),
         );
+    }
+    for (n, line) in rdt.schemata.iter().enumerate() {
+        if line.contains('\n') || !line.contains(':') {
+            report.add(
+                format!("/linux/intelRdt/schemata/{n}"),
+                "must be one line such as L3:0=7f0;1=1f",
+            );
+        }
     }
     let schema = rdt.mem_bw_schema.as_deref().unwrap_or("MB:");
     if !schema.starts_with("MB:") || schema.contains('\n') {

@@ -163,6 +163,7 @@ fn of_linux() -> Vec<Case> {
          "linux.netDevices.eth0.name"),
         ("network-device-has-a-name", "/linux/netDevices", json!({"eth0": {"name": "x%s"}}),
          "linux.netDevices.eth0.name"),
+        ("intel-rdt-is-legal", "/linux/intelRdt", json!({"schemata": ["L3:0=f", "L2"]}), "linux.intelRdt.schemata[1]"),
         ("network-device-names-differ", "/linux/netDevices", json!({"eth0": {"name": "x"}, "x": {}}),
          "linux.netDevices.x"),
         ("memory-policy-is-known", "/linux/memoryPolicy", json!({"mode": "MPOL_X"}), "linux.memoryPolicy.mode"),

@@ -42,6 +42,7 @@ pub fn root() -> Host {
             mount: "/sys/fs/cgroup".into(),
             own: "user.slice/shell.scope".into(),
         }),
+        resctrl: Some("/sys/fs/resctrl".into()),
         ..Host::default()
     }
 }
