@@ -13,6 +13,7 @@ use crate::tests;
 tests! {
     "config.md#linux-process" Must the_apparmor_profile_confines_the_payload;
     "config.md#linux-process" Must the_apparmor_profile_confines_exec;
+    "runc-exec(8)" Compat exec_can_have_a_profile_of_its_own;
     "config.md#linux-process" Compat an_apparmor_profile_that_is_not_loaded_is_an_error;
     "config.md#linux-process" Compat an_apparmor_profile_that_nobody_enforces_is_an_error;
     "config.md#linux-process" Compat unconfined_is_the_absence_of_a_profile;
@@ -117,6 +118,29 @@ fn the_apparmor_profile_confines_exec(case: &Case) -> Verdict {
 }
 
 /// podman knows such an error by a path of /proc in backquotes.
+fn exec_can_have_a_profile_of_its_own(case: &Case) -> Verdict {
+    let profile = Profile::load(case)?;
+    let mut bundle = case.bundle()?;
+    bundle.file(SECRET, "nothing")?;
+    let mut container = case.started(&mut bundle)?;
+    let answers = container.exec(&["--apparmor", &profile.name], &proofs())?;
+    let payload = container.ask_one(Ask::Read(SECRET.into()))?;
+    let missing = case
+        .runtime(["exec", "--apparmor", "no-such-profile", &container.id])
+        .args(["/bin/probe", "exit", "0"])
+        .run()?;
+    container.stop()?;
+    container.delete()?;
+    equal(
+        "the label",
+        answers[0].text()?.trim(),
+        format!("{} (enforce)", profile.name),
+    )?;
+    answers[1].failed_with("what the profile forbids", &[libc::EACCES])?;
+    equal("what the payload reads", payload.text()?, "nothing")?;
+    missing.refused()?.says(&["no-such-profile"]).map(drop)
+}
+
 fn an_apparmor_profile_that_is_not_loaded_is_an_error(case: &Case) -> Verdict {
     case.need_root()?;
     if !has_apparmor() {
