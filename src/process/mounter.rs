@@ -32,7 +32,7 @@ use super::init::{ALL_IDS, become_root, end};
 use super::mounts::Mounts;
 use super::procfs::Procfs;
 use super::spawn::Inheritance;
-use super::wire::{Frame, Request, Wire};
+use super::wire::{Frame, Wire};
 
 /// The container whose mounts change.
 pub struct Target<'a> {
@@ -74,36 +74,33 @@ pub fn change(target: &Target<'_>, change: &Change<'_>) -> Result<()> {
                 flags,
             };
             match mounter.run(&theirs) {
-                Ok(()) => {
-                    let _ = theirs.send(&Frame::Request(Request::Ready), None);
-                    kernel::exit_now(0)
-                }
+                Ok(()) => kernel::exit_now(0),
                 Err(error) => end(&theirs, error),
             }
         }
         Cloned::Parent(mut mounter) => {
             drop(theirs);
-            let done = await_end(&ours);
-            let status = mounter.wait()?;
-            done?;
-            match status {
+            let heard = hear_out(&ours);
+            // Its exit status is the proof: a word may be lost.
+            match mounter.wait()? {
                 WaitStatus::Exited(_, 0) => Ok(()),
-                status => Err(Error::system(format!("mounter: it ended as {status:?}"))),
+                status => heard
+                    .and_then(|()| Err(Error::system(format!("mounter: it ended as {status:?}")))),
             }
         }
     }
 }
 
-fn await_end(wire: &Wire) -> Result<()> {
-    loop {
-        match wire.receive()? {
-            Some((Frame::Log(level, line), _)) => crate::log::emit(level, &line),
-            Some((Frame::Failed(error), _)) => return Err(error),
-            Some((Frame::Request(Request::Ready), _)) => return Ok(()),
-            Some((frame, _)) => return Err(Error::system(format!("mounter says {frame:?}"))),
-            None => return Err(Error::system("mounter: it ended without a word")),
+/// Everything that mounter says.
+fn hear_out(wire: &Wire) -> Result<()> {
+    while let Some((frame, _)) = wire.receive()? {
+        match frame {
+            Frame::Log(level, line) => crate::log::emit(level, &line),
+            Frame::Failed(error) => return Err(error),
+            frame => return Err(Error::system(format!("mounter says {frame:?}"))),
         }
     }
+    Ok(())
 }
 
 struct Mounter<'a> {
