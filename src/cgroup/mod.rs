@@ -104,10 +104,11 @@ pub fn create(cgroup: &Cgroup, privilege: Privilege) -> Result<Option<Guard>> {
         Ok(guard) => guard,
         Err(e) if !is_missing(&e) => return Err(e),
         Err(e) if required => {
-            return Err(e
-                .within("linux.resources needs a cgroup")
-                .with_pointer("/linux/resources")
-                .with_hint(REMEDY));
+            return Err(settings::cannot_be_had(
+                e,
+                cgroup.settings.first(),
+                privilege,
+            ));
         }
         Err(e) => {
             log::debug(|| format!("no cgroup: {e}"));
@@ -148,8 +149,6 @@ pub fn update(
         systemd.replace(unit, &properties, confine)
     })
 }
-
-const REMEDY: &str = "let a cgroup be made, by a cgroup2 mount that is writable and, for a user, a systemd unit with Delegate=yes; or take out what needs one";
 
 /// Whether a cgroup cannot be had at all: no mount of cgroup2, or no right.
 fn is_missing(e: &Error) -> bool {

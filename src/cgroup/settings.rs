@@ -4,8 +4,8 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::Handle;
 use super::v2::Directory;
+use super::{Handle, Privilege};
 use crate::bundle::checks::place_in_words;
 use crate::error::{Context, Error, Result};
 use crate::plan::cgroup::{Absent, Setting};
@@ -206,6 +206,53 @@ fn lacks<'a>(directory: &Directory, file: &str, controllers: &[&'a str]) -> Resu
         .collect())
 }
 
+/// `pids.max needs the controller "pids"`
+fn needs(setting: &Setting) -> String {
+    let controller = setting.file.split_once('.').map_or("", |(name, _)| name);
+    format!("{} needs the controller {controller:?}", setting.file)
+}
+
+/// The file that makes systemd hand a controller down to its users, whole: what it says comes
+/// on top of what the unit delegates anyway.
+fn drop_in(controller: &str) -> String {
+    format!(
+        "write the lines [Service] and Delegate={controller} to /etc/systemd/system/user@.service.d/delegate.conf, then systemctl daemon-reload, and log in anew (restart user@UID.service)"
+    )
+}
+
+/// The error of a container that needs a cgroup where the caller can make none: `first` is a
+/// limit that config.json asks for, none where only device rules do.
+pub(super) fn cannot_be_had(e: Error, first: Option<&Setting>, privilege: Privilege) -> Error {
+    let hint = match privilege {
+        Privilege::Rootless => {
+            "the caller's cgroup is not delegated: call rt in a session of systemd, or by systemd-run --user --scope --property=Delegate=yes COMMAND".to_owned()
+        }
+        Privilege::Host => {
+            "mount cgroup2 so that it can be written to, or take out what needs a cgroup".to_owned()
+        }
+    };
+    let Some(first) = first else {
+        return e
+            .within("linux.resources.devices needs a cgroup")
+            .with_pointer("/linux/resources/devices")
+            .with_hint(hint);
+    };
+    let hint = match (privilege, first.file.split_once('.')) {
+        (Privilege::Rootless, Some((controller, _))) if controller != "cgroup" => format!(
+            "{hint}; if {controller:?} is not delegated then: {}",
+            drop_in(controller)
+        ),
+        _ => hint,
+    };
+    e.within(format!(
+        "{} in a cgroup of the container's own",
+        needs(first)
+    ))
+    .within(place_in_words(&first.pointer))
+    .with_pointer(first.pointer.clone())
+    .with_hint(hint)
+}
+
 fn explain(e: Error, handle: &Handle, setting: &Setting, refusals: &[Refusal]) -> Error {
     let controller = setting.file.split_once('.').map_or("", |(name, _)| name);
     let refusal = refusals
@@ -221,10 +268,11 @@ fn explain(e: Error, handle: &Handle, setting: &Setting, refusals: &[Refusal]) -
                     "processes in a cgroup above keep it from handing down {controller:?}: move them into a cgroup below it"
                 ),
                 _ => format!(
-                    "the caller may not switch on the controller {controller:?}: delegate it, in a drop-in of user@.service with [Service] Delegate={controller}"
+                    "the controller {controller:?} is not delegated to the caller; as root: {}",
+                    drop_in(controller)
                 ),
             };
-            refusal.error.clone().within(setting.file.clone()).with_hint(hint)
+            refusal.error.clone().within(needs(setting)).with_hint(hint)
         }
         (Some(Errno::ENOENT), None) => e.with_hint(format!(
             "{:?} has no such file: this kernel has not this setting of the controller {controller:?}",

@@ -197,7 +197,7 @@ fn a_setting_without_its_controller_names_it_and_leaves_nothing() {
         assert_eq!(e.pointer(), Some("/linux/resources/unified/nosuch.max"));
         assert!(
             e.to_string()
-                .starts_with("linux.resources.unified[\"nosuch.max\"]: nosuch.max: "),
+                .starts_with("linux.resources.unified[\"nosuch.max\"]: nosuch.max needs the controller \"nosuch\": "),
             "{e}"
         );
         assert!(e.hint().unwrap().contains("no controller"), "{e:?}");
@@ -282,7 +282,7 @@ fn a_root_container_without_a_cgroup_is_not_silently_free_to_use_any_device() {
     let e = create(&plan, Privilege::Host).err().unwrap();
     assert_eq!(
         e.to_string(),
-        "linux.resources needs a cgroup: no cgroup2 is mounted"
+        "linux.resources.devices needs a cgroup: no cgroup2 is mounted"
     );
     assert!(create(&plan, Privilege::Rootless).unwrap().is_none());
     plan.placement = Placement::Disabled;

@@ -147,6 +147,9 @@ fn destroy_with(container: Container, hooks: &Hooks) -> Result<()> {
     Ok(())
 }
 
+/// The cgroups above it stay, those that rt had to make too, as with runc and crun: whoever
+/// chose the path may have given them limits since then, or be about to put another container
+/// there.
 fn remove_cgroup(record: &Record) -> Result<()> {
     if let Some(CgroupRecord {
         manager: Manager::Systemd { unit, bus },

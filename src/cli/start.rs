@@ -41,7 +41,8 @@ impl Start {
         container.lock(PATIENCE)?;
         refuse_unless_created(container.status()?)?;
         let relay = relay(&container)?;
-        let opened = parent::open_gate(container.dir());
+        let cgroup = processes::cgroup(&container.record)?;
+        let opened = parent::open_gate(container.dir(), cgroup.as_ref());
         // Failed or not, the gate has been gone through once: what is left is a container
         // that runs or one that has stopped.
         container.remove_gate()?;

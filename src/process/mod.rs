@@ -58,6 +58,7 @@ mod net_devices;
 pub mod notify;
 pub mod parent;
 pub mod payload;
+mod post_mortem;
 pub mod procfs;
 pub mod readiness;
 pub mod restore;

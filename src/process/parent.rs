@@ -6,13 +6,12 @@
 //!
 //! Runs in: parent, with the caller's rights.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
 use crate::cgroup::{self, resctrl};
-use crate::error::{self, Context, Error, Kind, Result};
+use crate::error::{self, Context, Error, Result};
 use crate::hooks;
 use crate::log;
 use crate::plan::cgroup::Placement;
@@ -31,7 +30,7 @@ use super::net_devices::{self, Moved};
 use super::readiness::Relay;
 use super::spawn::{self, Birthplace, Inheritance, Spawned};
 use super::wire::{Frame, Order, Request, Wire};
-use super::{idmap, notify, payload};
+use super::{idmap, notify, payload, post_mortem};
 
 /// Who lets the payload go once all is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -384,23 +383,9 @@ impl Child {
         self.cgroup.as_ref().and_then(cgroup::Guard::handle)
     }
 
-    /// Why init is gone without a word.
     fn post_mortem(&mut self, when: &str) -> Error {
-        self.process.kill();
-        let ended = match self.process.wait() {
-            Ok(WaitStatus::Exited(_, status)) => format!("with exit status {status}"),
-            Ok(WaitStatus::Signaled(_, signal, _)) => format!("by {}", signal.as_str()),
-            Ok(status) => format!("as {status:?}"),
-            Err(error) => return error.within(format!("init: it ended {when}")),
-        };
-        let error =
-            Error::system(format!("init: it ended {when}, {ended}")).in_phase(error::Phase::Init);
-        match self.cgroup_handle().map(cgroup::Handle::oom_kills) {
-            Some(Ok(Some(1..))) => error.with_hint(
-                "the kernel killed it for want of memory: linux.resources.memory.limit is too low for a start",
-            ),
-            _ => error,
-        }
+        let cgroup = self.cgroup.as_ref().and_then(cgroup::Guard::handle);
+        post_mortem::of_child(&mut self.process, cgroup, when)
     }
 }
 
@@ -434,14 +419,8 @@ fn write_oom_score_adj(pid: Pid, plan: &Plan) -> Result<()> {
 }
 
 /// `rt start`: opens the gate and returns once the program runs.
-pub fn open_gate(state_directory: std::os::fd::BorrowedFd<'_>) -> Result<()> {
-    let (wire, outcome) = super::gate::open(state_directory)?;
+pub fn open_gate(state: BorrowedFd<'_>, cgroup: Option<&cgroup::Handle>) -> Result<()> {
+    let (wire, outcome) = super::gate::open(state)?;
     let conclusion = outcome.await_conclusion(&wire)?;
-    judge(conclusion, || {
-        Error::new(
-            Kind::System,
-            "init: it ended before the program started; the container's cgroup or the kernel's log may say why",
-        )
-        .in_phase(error::Phase::Init)
-    })
+    judge(conclusion, || post_mortem::of_stranger(cgroup))
 }

@@ -19,6 +19,9 @@ tests! {
     "runc-events(8)" Compat events_once_prints_what_is_used;
     "runc-events(8)" Compat events_tell_of_an_oom_kill_and_of_the_end;
     "runc-pause(8)" Compat a_cgroup_below_is_paused_too;
+    "config-linux.md#memory" Should a_limit_too_low_for_a_start_is_named;
+    "config-linux.md#cgroups" Should a_limit_without_delegation_is_an_error_with_a_remedy;
+    "config-linux.md#cgroups" Should a_controller_that_is_not_delegated_is_named;
 }
 
 fn with<'a>(
@@ -233,4 +236,63 @@ fn a_cgroup_below_is_paused_too(case: &Case) -> Verdict {
     holds(events.contains("frozen 1"), format!("below: {events}"))?;
     container.verb("resume").run()?.succeeded()?;
     container.stop()
+}
+
+/// Only a runtime that looks into the cgroup knows why its child is gone.
+fn a_limit_too_low_for_a_start_is_named(case: &Case) -> Verdict {
+    let place = case.need_controller("memory")?;
+    let bundle = case.limited(
+        &place,
+        "low",
+        &json!({"memory": {"limit": 4096, "swap": 4096}}),
+    )?;
+    let outcome = case.run_call(&bundle)?.run()?.refused()?;
+    outcome
+        .says(&["memory.max", "memory.limit"])?
+        .says(&["4096"])
+        .map(drop)
+}
+
+fn a_limit_without_delegation_is_an_error_with_a_remedy(case: &Case) -> Verdict {
+    case.need_rootless()?;
+    match case.need_cgroups() {
+        Err(Stop::Skip(_)) if case.cgroup_root.is_some() => {}
+        Err(other) => return Err(other),
+        Ok(_) => return skip("the suite's own cgroup is delegated to this user"),
+    }
+    let mut bundle = case.bundle()?;
+    bundle.linux()["resources"] = json!({"memory": {"limit": 64 << 20}});
+    let outcome = case.create_refused(&bundle)?;
+    for words in ["memory.max", "controller", "Delegate="] {
+        outcome.clone().says(&[words])?;
+    }
+    Ok(())
+}
+
+fn a_controller_that_is_not_delegated_is_named(case: &Case) -> Verdict {
+    case.need_rootless()?;
+    let place = case.need_cgroups()?;
+    let root =
+        fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").doing("cgroup.controllers")?;
+    let missing = [
+        ("hugetlb", "hugetlb.2MB.max", "0"),
+        ("rdma", "rdma.max", "x"),
+        ("misc", "misc.max", "x 0"),
+    ]
+    .into_iter()
+    .find(|(name, ..)| root.split_whitespace().any(|there| there == *name) && !place.has(name));
+    let Some((controller, file, value)) = missing else {
+        return skip("every controller of this host is delegated");
+    };
+    let resources = json!({"unified": {file: value}});
+    let bundle = case.limited(&place, "missing", &resources)?;
+    let outcome = case.create_refused(&bundle)?;
+    for words in [
+        file,
+        "user@.service.d/delegate.conf",
+        &format!("Delegate={controller}"),
+    ] {
+        outcome.clone().says(&[words])?;
+    }
+    Ok(())
 }

@@ -62,7 +62,7 @@ impl Case {
     /// The same, where containers can have limits of this controller.
     pub fn need_controller(&self, name: &str) -> Verdict<Place> {
         let place = self.need_cgroups()?;
-        if place.controllers.iter().any(|there| there == name) {
+        if place.has(name) {
             Ok(place)
         } else {
             skip(format!("the controller {name} is not there for the caller"))
@@ -89,6 +89,13 @@ impl Case {
         bundle.linux()["cgroupsPath"] = json!(self.cgroups_path(place, word));
         bundle.linux()["resources"] = resources.clone();
         Ok(bundle)
+    }
+}
+
+impl Place {
+    /// Whether containers can have limits of this controller.
+    pub fn has(&self, controller: &str) -> bool {
+        self.controllers.iter().any(|there| there == controller)
     }
 }
 
