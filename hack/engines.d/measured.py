@@ -54,6 +54,8 @@ def run(options):
             json.dump(kept, file, indent=1, sort_keys=True)
             file.write("\n")
         write_page()
+    cells = [cell["verdict"] for cells in found.cells.values() for cell in cells.values()]
+    print(f"{cells.count('ok')} passed, {len(worse)} failed, {cells.count('skipped')} skipped")
     broken = [status for status in statuses if status not in (0, 1, SKIPPED)]
     return broken[0] if broken else 1 if worse or not found.cells else 0
 

@@ -15,8 +15,8 @@ PORT = 18080
 
 
 def default_network(p):
-    if host.user_mode_linux() and p.root:
-        raise Skip("root's networks want netfilter that User Mode Linux lacks")
+    if host.user_mode_linux() and (p.root or p.program == "docker"):
+        raise Skip("docker's and root's networks want netfilter that User Mode Linux lacks")
     if p.program == "docker":
         return "bridge"
     if not host.systemd():

@@ -77,7 +77,7 @@ def make_image(root):
     for name, text in files.items():
         with open(f"{root}/etc/{name}", "w") as file:
             file.write(text)
-    subprocess.run(["tar", "-C", root, "-cf", f"{root}.tar", "."], check=True)
+    subprocess.run(["tar", "-C", root, "--owner=0", "--group=0", "--numeric-owner", "-cf", f"{root}.tar", "."], check=True)
 
 
 def make_cgroup(work):

@@ -28,8 +28,10 @@ const LINKS: [(&str, &str); 6] = [
     ("/dev/stdout", "/proc/self/fd/1"),
     ("/dev/stderr", "/proc/self/fd/2"),
     ("/dev/core", "/proc/kcore"),
-    ("/dev/ptmx", "pts/ptmx"),
+    (PTMX, "pts/ptmx"),
 ];
+
+const PTMX: &str = "/dev/ptmx";
 
 /// Whether /dev is the container's to fill: not where it is bound from elsewhere.
 pub fn fills_dev(config: &Config) -> bool {
@@ -54,6 +56,9 @@ pub fn nodes(config: &Config, bind: bool) -> Result<Vec<Device>> {
         .iter()
         .enumerate()
         .map(|(index, given)| plan_one(index, given, bind))
+        // SPEC: config-linux.md#default-devices: that place is the container's own. docker's
+        // --privileged lists the host's, which would reach the host's terminals.
+        .filter(|device| !matches!(device, Ok(device) if device.path.as_str() == PTMX))
         .collect::<Result<_>>()?;
     let mut all: Vec<Device> = DEFAULT_DEVICES
         .iter()

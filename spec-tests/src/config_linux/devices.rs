@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::harness::bundle::Bundle;
 use crate::harness::case::Case;
 use crate::harness::verdict::{Verdict, equal, holds};
 use crate::probe::ask::Ask;
@@ -11,6 +12,7 @@ tests! {
     "config-linux.md#default-devices" Must the_default_devices_are_there;
     "config-linux.md#default-devices" Must the_default_devices_work;
     "config-linux.md#default-devices" Must ptmx_leads_to_the_containers_own_devpts;
+    "config-linux.md#default-devices" Must a_configured_ptmx_gives_way_to_the_containers_own;
     "runtime-linux.md#dev-symbolic-links" Must the_default_links_are_there;
     "config-linux.md#default-devices" Must without_a_terminal_there_is_no_console;
     "config-linux.md#devices" Must configured_devices_are_made;
@@ -74,9 +76,19 @@ fn the_default_devices_work(case: &Case) -> Verdict {
 }
 
 fn ptmx_leads_to_the_containers_own_devpts(case: &Case) -> Verdict {
+    ptmx_is_the_containers_own(case, &mut case.bundle()?)
+}
+
+/// docker's --privileged lists all devices of the host.
+fn a_configured_ptmx_gives_way_to_the_containers_own(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
+    bundle.linux()["devices"] = json!([{"path": "/dev/ptmx", "type": "c", "major": 5, "minor": 2}]);
+    ptmx_is_the_containers_own(case, &mut bundle)
+}
+
+fn ptmx_is_the_containers_own(case: &Case, bundle: &mut Bundle) -> Verdict {
     let answers = case.run(
-        &mut bundle,
+        bundle,
         &[
             Ask::Open("/dev/ptmx".into()),
             Ask::Stat("/dev/ptmx".into()),
