@@ -129,7 +129,10 @@ fn fill_in(handle: &Handle, cgroup: &Cgroup, privilege: Privilege) -> Result<()>
 }
 
 /// Gives a cgroup in use other settings and device rules: all of them, or where one is refused
-/// none. systemd is told of them too.
+/// none.
+///
+/// systemd is told of them once the kernel has taken them. It then writes them itself, those
+/// that it rounds too, and so they are written once more.
 pub fn update(
     handle: &Handle,
     change: &Change,
@@ -146,7 +149,10 @@ pub fn update(
     let properties = change.properties(*bus);
     let mut systemd = systemd::Manager::connect(*bus)?;
     settings::replace(handle, &change.settings, || {
-        systemd.replace(unit, &properties, confine)
+        systemd.replace(unit, &properties, || {
+            settings::apply(handle, &change.settings)?;
+            confine()
+        })
     })
 }
 

@@ -54,4 +54,5 @@ pub const TESTS: &[&[Test]] = &[
     daemons::TESTS,
     caller::TESTS,
     systemd::TESTS,
+    systemd::PROPERTIES,
 ];

@@ -35,15 +35,16 @@ pub struct Manager {
 impl Manager {
     pub fn connect(bus: Bus) -> Result<Manager> {
         let addresses = Surroundings::look().addresses(bus);
-        let connection = open_first(&addresses, bus)
-            .map_err(|e| e.with_hint(remedy(bus)))
-            .context(|| "systemd")?;
+        Manager::connect_to(&addresses, bus).context(|| "systemd")
+    }
+
+    pub(super) fn connect_to(addresses: &[Address], bus: Bus) -> Result<Manager> {
         let mut manager = Manager {
-            connection,
+            connection: open_first(addresses, bus).map_err(|e| e.with_hint(remedy(bus)))?,
             bus,
             version: None,
         };
-        manager.introduce().context(|| "systemd")?;
+        manager.introduce()?;
         Ok(manager)
     }
 
@@ -131,11 +132,13 @@ impl Manager {
             to_value(&properties),
         ];
         self.ask("SetUnitProperties", &arguments)?
-            .map(drop)
-            .map_err(|refusal| self.explain(&refusal, "SetUnitProperties", unit))
+            .map_err(|refusal| self.explain(&refusal, "SetUnitProperties", unit))?;
+        // systemd answers first and writes to the cgroup then, before the next call is heard.
+        self.object(unit).map(drop)
     }
 
-    /// Changes a unit and does `last`: both, or where that fails neither.
+    /// Changes a unit, waits until that is in its cgroup, and does `last`; where that fails, the
+    /// unit is changed back.
     pub fn replace(
         &mut self,
         unit: &str,

@@ -50,24 +50,28 @@ pub enum Incoming {
 
 /// The bytes of a call. None where it would be too long.
 pub fn call(serial: u32, method: &Method<'_>, arguments: &[Value]) -> Option<Vec<u8>> {
-    let mut body = Vec::new();
-    arguments.iter().for_each(|value| write(&mut body, value));
-    let signature: String = arguments.iter().map(Value::signature).collect();
-    let field = |code, value| {
-        let fields = vec![Value::Byte(code), Value::variant(value)];
-        Value::Struct(fields)
-    };
-    let mut fields = vec![
+    let fields = vec![
         field(PATH, Value::ObjectPath(method.path.into())),
         field(INTERFACE, Value::string(method.interface)),
         field(MEMBER, Value::string(method.member)),
         field(DESTINATION, Value::string(method.destination)),
     ];
+    build(METHOD_CALL, serial, fields, arguments)
+}
+
+fn field(code: u8, value: Value) -> Value {
+    Value::Struct(vec![Value::Byte(code), Value::variant(value)])
+}
+
+fn build(kind: u8, serial: u32, mut fields: Vec<Value>, arguments: &[Value]) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    arguments.iter().for_each(|value| write(&mut body, value));
+    let signature: String = arguments.iter().map(Value::signature).collect();
     if !signature.is_empty() {
         fields.push(field(SIGNATURE, Value::Signature(signature)));
     }
     let length = u32::try_from(body.len()).ok()?;
-    let mut message = vec![b'l', METHOD_CALL, 0, 1];
+    let mut message = vec![b'l', kind, 0, 1];
     message.extend(length.to_le_bytes());
     message.extend(serial.to_le_bytes());
     write(&mut message, &Value::Array("(yv)".into(), fields));
@@ -102,7 +106,23 @@ pub fn length(start: &[u8; START]) -> Result<usize, Fault> {
 
 /// Reads a whole message.
 pub fn parse(bytes: &[u8]) -> Result<Incoming, Fault> {
-    let mut reader = Reader::new(bytes, is_big_endian(*bytes.first().ok_or("empty")?)?);
+    let (kind, fields, arguments) = take_apart(bytes)?;
+    Ok(match kind {
+        METHOD_RETURN => Incoming::Return(fields.reply_to, arguments),
+        ERROR => {
+            let text = arguments.first().and_then(Value::as_str);
+            let text = text.unwrap_or_default().to_owned();
+            Incoming::Error(fields.reply_to, fields.error, text)
+        }
+        SIGNAL => Incoming::Signal(fields.member, arguments),
+        _ => Incoming::Other,
+    })
+}
+
+/// The kind of a message, what its header says, and its arguments.
+fn take_apart(bytes: &[u8]) -> Result<(u8, Fields, Vec<Value>), Fault> {
+    let big_endian = is_big_endian(*bytes.first().ok_or("empty")?)?;
+    let mut reader = Reader::new(bytes, big_endian);
     let header = reader.values("yyyyuua(yv)")?;
     reader.align(8)?;
     let mut fields = Fields::default();
@@ -115,23 +135,12 @@ pub fn parse(bytes: &[u8]) -> Result<Incoming, Fault> {
             _ => {}
         }
     }
-    let body = reader.position();
-    let body = bytes.get(body..).unwrap_or_default();
-    let big_endian = is_big_endian(bytes[0])?;
-    let arguments = || Reader::new(body, big_endian).values(&fields.signature);
-    Ok(match header.get(1) {
-        Some(Value::Byte(METHOD_RETURN)) => Incoming::Return(fields.reply_to, arguments()?),
-        Some(Value::Byte(ERROR)) => {
-            let text = arguments()?;
-            let text = text.first().and_then(Value::as_str).unwrap_or_default();
-            Incoming::Error(fields.reply_to, fields.error, text.to_owned())
-        }
-        Some(Value::Byte(SIGNAL)) => {
-            let arguments = arguments()?;
-            Incoming::Signal(fields.member, arguments)
-        }
-        _ => Incoming::Other,
-    })
+    let body = bytes.get(reader.position()..).unwrap_or_default();
+    let arguments = Reader::new(body, big_endian).values(&fields.signature)?;
+    match header.get(1) {
+        Some(Value::Byte(kind)) => Ok((*kind, fields, arguments)),
+        _ => Err("a header without a kind"),
+    }
 }
 
 #[derive(Default)]
@@ -163,6 +172,37 @@ fn is_big_endian(mark: u8) -> Result<bool, Fault> {
         b'l' => Ok(false),
         b'B' => Ok(true),
         _ => Err("neither of the two byte orders"),
+    }
+}
+
+/// What the other side of a connection says and hears, for tests.
+#[cfg(test)]
+pub mod bus {
+    use super::*;
+
+    pub fn answer(to: u32, arguments: &[Value]) -> Vec<u8> {
+        let fields = vec![field(REPLY_SERIAL, Value::Uint32(to))];
+        build(METHOD_RETURN, 1, fields, arguments).unwrap()
+    }
+
+    pub fn error(to: u32, name: &str, text: &str) -> Vec<u8> {
+        let fields = vec![
+            field(REPLY_SERIAL, Value::Uint32(to)),
+            field(ERROR_NAME, Value::string(name)),
+        ];
+        build(ERROR, 1, fields, &[Value::string(text)]).unwrap()
+    }
+
+    pub fn signal(member: &str, arguments: &[Value]) -> Vec<u8> {
+        let fields = vec![field(MEMBER, Value::string(member))];
+        build(SIGNAL, 1, fields, arguments).unwrap()
+    }
+
+    /// Serial, name and arguments of a call.
+    pub fn heard(bytes: &[u8]) -> (u32, String, Vec<Value>) {
+        let (_, fields, arguments) = take_apart(bytes).unwrap();
+        let serial = u32::from_le_bytes(bytes[8..12].try_into().unwrap());
+        (serial, fields.member, arguments)
     }
 }
 

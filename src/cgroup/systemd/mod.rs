@@ -14,6 +14,8 @@ mod connection;
 mod manager;
 mod marshal;
 mod message;
+#[cfg(test)]
+mod tests;
 mod unmarshal;
 
 use std::path::Path;
