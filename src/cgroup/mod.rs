@@ -32,7 +32,6 @@ pub use handle::Handle;
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::log;
-use crate::plan::HostPath;
 use crate::plan::cgroup::{Cgroup, Change, DeviceRule, Placement};
 use crate::state::Manager;
 use crate::sys;
@@ -52,7 +51,7 @@ pub enum Privilege {
 /// A new cgroup. It is removed on drop, with what is in it, unless it is kept.
 pub enum Guard {
     Directory(Made),
-    Unit(Box<InUnit>),
+    Unit(Box<systemd::Unit>),
 }
 
 /// The directories of a cgroup that rt has made.
@@ -61,14 +60,6 @@ pub struct Made {
     /// Those that were not there before, outermost first.
     made: Vec<PathBuf>,
     kept: bool,
-}
-
-/// A cgroup that systemd makes, once there is a process to be in it.
-pub struct InUnit {
-    mount: HostPath,
-    // Goes first: the unit cannot be stopped before what it holds is ended.
-    handle: Option<Handle>,
-    unit: systemd::Unit,
 }
 
 /// Makes the cgroup and writes its settings, or with the systemd driver gets ready to; see
@@ -88,12 +79,8 @@ pub fn create(cgroup: &Cgroup, privilege: Privilege) -> Result<Option<Guard>> {
     let required = cgroup.required || confines;
     let result = match &cgroup.placement {
         Placement::Unit { mount, scope } => {
-            let unit = systemd::Unit::prepare(scope)?;
-            return Ok(Some(Guard::Unit(Box::new(InUnit {
-                mount: mount.clone(),
-                handle: None,
-                unit,
-            }))));
+            let unit = systemd::Unit::prepare(mount, scope)?;
+            return Ok(Some(Guard::Unit(Box::new(unit))));
         }
         Placement::Path { mount, path } => make(mount.as_path(), path, privilege),
         without => Err(Error::unsupported(
@@ -234,7 +221,7 @@ impl Guard {
     pub fn handle(&self) -> Option<&Handle> {
         match self {
             Guard::Directory(made) => Some(&made.handle),
-            Guard::Unit(unit) => unit.handle.as_ref(),
+            Guard::Unit(unit) => unit.handle(),
         }
     }
 
@@ -242,11 +229,10 @@ impl Guard {
     /// settings. It is called before that process takes ids that are not the caller's, as an
     /// ordinary user's systemd may move only processes of its user.
     pub fn enter(&mut self, cgroup: &Cgroup, privilege: Privilege, pid: Pid) -> Result<()> {
-        let Guard::Unit(guard) = self else {
+        let Guard::Unit(unit) = self else {
             return Ok(());
         };
-        let handle = guard.unit.start(guard.mount.as_path(), pid)?;
-        let handle = guard.handle.insert(handle);
+        let handle = unit.start(pid)?;
         fill_in(handle, cgroup, privilege)
     }
 
@@ -264,7 +250,7 @@ impl Guard {
     pub fn keep(self) {
         match self {
             Guard::Directory(mut made) => made.kept = true,
-            Guard::Unit(unit) => unit.unit.keep(),
+            Guard::Unit(unit) => unit.keep(),
         }
     }
 }

@@ -44,8 +44,29 @@ pub struct Refusal {
 }
 
 impl Connection {
+    /// Connects to the first that answers; else the error names every socket that was tried.
+    pub fn open_first(addresses: &[Address], whose: &str, deadline: Instant) -> Result<Connection> {
+        let mut tried: Vec<String> = Vec::new();
+        for address in addresses {
+            match Connection::open(address, deadline) {
+                Ok(connection) => return Ok(connection),
+                // In words that engines do not take for those about the container's program.
+                Err(e) if e.is(Errno::ENOENT) => tried.push(format!("no socket at {address}")),
+                Err(e) if e.is(Errno::ECONNREFUSED) => {
+                    tried.push(format!("nobody listens at {address}"));
+                }
+                Err(e) => tried.push(e.to_string()),
+            }
+        }
+        if tried.is_empty() {
+            tried.push("nothing says where its socket is".into());
+        }
+        let tried = tried.join("; ");
+        Err(Error::system(format!("{whose} cannot be reached: {tried}")))
+    }
+
     /// Connects and authenticates.
-    pub fn open(address: &Address, deadline: Instant) -> Result<Connection> {
+    fn open(address: &Address, deadline: Instant) -> Result<Connection> {
         let fd = match address {
             Address::Path(path) => socket::connect_stream(path)?,
             Address::Abstract(name) => socket::connect_abstract_stream(name)?,
@@ -224,5 +245,24 @@ impl Connection {
             "the bus at {:?} sends what cannot be read: {fault}",
             self.address
         ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_bus_the_error_names_what_was_tried() {
+        let addresses = [
+            Address::Path("/nonexistent/bus".into()),
+            Address::Abstract(b"rt-no-such-bus".into()),
+        ];
+        let e = Connection::open_first(&addresses, "the user's bus", Instant::now());
+        let e = e.err().unwrap().to_string();
+        assert_eq!(
+            e,
+            "the user's bus cannot be reached: no socket at /nonexistent/bus; nobody listens at @rt-no-such-bus"
+        );
     }
 }

@@ -28,30 +28,36 @@ pub use manager::Manager;
 use super::Handle;
 use crate::error::{Error, Result};
 use crate::log;
+use crate::plan::HostPath;
 use crate::plan::scope::value::Value;
 use crate::plan::scope::{Bus, Property, Scope};
 
-/// A unit for a container. Dropped, it is stopped unless it is kept.
+/// A unit for a container. Dropped, it is ended with what is in it, unless it is kept.
 pub struct Unit {
     manager: Manager,
+    mount: HostPath,
     scope: Scope,
     started: bool,
+    /// The container's cgroup, once it is there.
+    handle: Option<Handle>,
     kept: bool,
 }
 
 impl Unit {
     /// Connects to systemd. Nothing is made yet.
-    pub fn prepare(scope: &Scope) -> Result<Unit> {
+    pub fn prepare(mount: &HostPath, scope: &Scope) -> Result<Unit> {
         Ok(Unit {
             manager: Manager::connect(scope.bus)?,
+            mount: mount.clone(),
             scope: scope.clone(),
             started: false,
+            handle: None,
             kept: false,
         })
     }
 
     /// Starts the unit with the process `pid` in it, and opens its cgroup.
-    pub fn start(&mut self, mount: &Path, pid: Pid) -> Result<Handle> {
+    pub fn start(&mut self, pid: Pid) -> Result<&Handle> {
         let mut properties = self.scope.properties.clone();
         if !self.scope.is_slice() {
             let pid = Value::Uint32(pid.as_raw().unsigned_abs());
@@ -64,30 +70,35 @@ impl Unit {
             Err(e) => e.is(Errno::ETIMEDOUT),
         };
         result?;
-        if self.scope.is_slice() {
-            let handle = self.open_slice(mount)?;
-            handle.attach(pid)?;
-            return Ok(handle);
-        }
-        // Only the kernel knows for sure: a user's systemd is somewhere below.
-        let handle = Handle::of_process(mount, pid)?;
-        let handle = handle.ok_or_else(|| self.lost("its process has ended"))?;
-        if handle.path().file_name() != self.scope.path.file_name() {
-            return Err(self.lost(&format!("its process is in {:?}", handle.path())));
-        }
-        match &self.scope.subgroup {
-            None => Ok(handle),
-            Some(name) => handle.enter_below(Path::new(name), pid),
-        }
+        let handle = match self.scope.is_slice() {
+            true => self.enter_slice(pid),
+            false => self.find(pid),
+        }?;
+        let handle = match &self.scope.subgroup {
+            None => handle,
+            Some(name) => handle.enter_below(Path::new(name), pid)?,
+        };
+        Ok(self.handle.insert(handle))
     }
 
-    fn open_slice(&mut self, mount: &Path) -> Result<Handle> {
-        let path = self.manager.control_group(&self.scope.unit)?;
-        let handle = match path {
-            Some(path) => Handle::open(mount, &path)?,
+    fn enter_slice(&mut self, pid: Pid) -> Result<Handle> {
+        let handle = match self.manager.control_group(&self.scope.unit)? {
+            Some(path) => Handle::open(self.mount.as_path(), &path)?,
             None => None,
         };
-        handle.ok_or_else(|| self.lost("its cgroup is not there"))
+        let handle = handle.ok_or_else(|| self.lost("its cgroup is not there"))?;
+        handle.attach(pid)?;
+        Ok(handle)
+    }
+
+    /// Only the kernel knows for sure: a user's systemd is somewhere below.
+    fn find(&self, pid: Pid) -> Result<Handle> {
+        let handle = Handle::of_process(self.mount.as_path(), pid)?;
+        let handle = handle.ok_or_else(|| self.lost("its process has ended"))?;
+        match handle.path().file_name() == self.scope.path.file_name() {
+            true => Ok(handle),
+            false => Err(self.lost(&format!("its process is in {:?}", handle.path()))),
+        }
     }
 
     fn lost(&self, why: &str) -> Error {
@@ -95,9 +106,22 @@ impl Unit {
         Error::system(format!("systemd: {unit:?} is started, but {why}"))
     }
 
+    /// The container's cgroup. None before the start.
+    pub fn handle(&self) -> Option<&Handle> {
+        self.handle.as_ref()
+    }
+
     /// The unit stays when this value goes.
     pub fn keep(mut self) {
         self.kept = true;
+    }
+
+    /// systemd would give what is left in it time to end by itself.
+    fn undo(&mut self) -> Result<()> {
+        if let Some(handle) = &self.handle {
+            handle.kill_all()?;
+        }
+        self.manager.end(&self.scope.unit)
     }
 }
 
@@ -105,7 +129,7 @@ impl Drop for Unit {
     fn drop(&mut self) {
         if self.started
             && !self.kept
-            && let Err(e) = self.manager.end(&self.scope.unit)
+            && let Err(e) = self.undo()
         {
             log::warning(|| format!("undoing: {e}"));
         }

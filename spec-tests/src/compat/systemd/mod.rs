@@ -22,6 +22,7 @@ tests! {
     "config-linux.md#cgroups-path" Compat without_a_path_the_container_has_a_scope_of_its_own;
     "runc systemd.md" Compat without_a_slice_it_is_the_systems_or_the_users;
     "config-linux.md#cgroups-path" Compat a_slice_lies_where_its_name_says;
+    "runc systemd.md" Compat a_name_that_is_a_slice_makes_one;
     "config-linux.md#cgroups-path" Compat a_path_of_another_form_is_refused;
     "config-linux.md#cgroups-path" Compat a_unit_that_is_somebody_elses_is_left_alone;
     "runc(8)" Compat the_other_verbs_need_not_be_told_of_the_driver;
@@ -117,6 +118,24 @@ fn a_slice_lies_where_its_name_says(case: &Case) -> Verdict {
     container.delete()?;
     // Slices stay until somebody stops them.
     systemd.control(&["stop", &outer]).map(drop)
+}
+
+fn a_name_that_is_a_slice_makes_one(case: &Case) -> Verdict {
+    let systemd = case.need_systemd()?;
+    let mut bundle = case.bundle()?;
+    let unit = format!("{}.slice", case.id);
+    bundle.linux()["cgroupsPath"] = json!(format!("{}:p:{unit}", slice(case)));
+    bundle.linux()["resources"] = json!({"pids": {"limit": 50}});
+    let container = case.started_in_unit(&mut bundle)?;
+    let seen = cgroup_of(&container)?;
+    holds(
+        seen.ends_with(&format!("/{unit}")),
+        format!("the payload is in {seen}"),
+    )?;
+    systemd.holds(&unit, &[("TasksMax", "50")])?;
+    container.stop()?;
+    container.delete()?;
+    systemd.forgets(case)
 }
 
 fn a_path_of_another_form_is_refused(case: &Case) -> Verdict {
