@@ -262,8 +262,8 @@ impl Handle {
         }
     }
 
-    /// Makes a cgroup below this one, moves a process into it, and gives it in place of this.
-    pub(super) fn enter_below(self, name: &Path, pid: Pid) -> Result<Handle> {
+    /// Makes a cgroup below this one and moves a process into it.
+    pub(super) fn enter_below(&self, name: &Path, pid: Pid) -> Result<Handle> {
         super::v2::check_beneath(name)?;
         let path = self.path.join(name);
         let mut levels: Vec<&Path> = name.ancestors().collect();
@@ -272,15 +272,9 @@ impl Handle {
         for level in levels.into_iter().rev() {
             self.directory.make(level)?;
         }
-        let directory = self.directory.open(name)?;
-        let directory = directory.ok_or_else(|| {
+        let below = Handle::open(self.mount.path(), &path)?.ok_or_else(|| {
             Error::system(format!("{path:?} was removed while it was being set up"))
         })?;
-        let below = Handle {
-            mount: self.mount,
-            directory,
-            path,
-        };
         below.attach(pid)?;
         Ok(below)
     }

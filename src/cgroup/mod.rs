@@ -109,6 +109,10 @@ pub fn create(cgroup: &Cgroup, privilege: Privilege) -> Result<Option<Guard>> {
 /// Writes the settings of a new cgroup, and gives it to whom it is meant for.
 fn fill_in(handle: &Handle, cgroup: &Cgroup, privilege: Privilege) -> Result<()> {
     settings::apply(handle, &cgroup.settings)?;
+    give_away(handle, cgroup, privilege)
+}
+
+fn give_away(handle: &Handle, cgroup: &Cgroup, privilege: Privilege) -> Result<()> {
     match cgroup.owner {
         Some(uid) => ownership::give(handle, uid, privilege),
         None => Ok(()),
@@ -234,6 +238,18 @@ impl Guard {
         };
         let handle = unit.start(pid)?;
         fill_in(handle, cgroup, privilege)
+    }
+
+    /// Moves the process `pid` on into the cgroup below that the container is to have for itself,
+    /// where config.json asks for one.
+    pub fn enter_delegated(&self, cgroup: &Cgroup, privilege: Privilege, pid: Pid) -> Result<()> {
+        let Guard::Unit(unit) = self else {
+            return Ok(());
+        };
+        match unit.enter_delegated(pid)? {
+            Some(handle) => give_away(&handle, cgroup, privilege),
+            None => Ok(()),
+        }
     }
 
     /// Loads and attaches the device program, where there are rules. It takes the kernel as

@@ -11,6 +11,7 @@ use crate::bundle::Bundle;
 use crate::error::{Error, Result};
 use crate::log;
 
+pub const DELEGATE_CGROUP: &str = "run.oci.delegate-cgroup";
 pub const HOOKS_STDERR: &str = "run.oci.hooks.stderr";
 pub const HOOKS_STDOUT: &str = "run.oci.hooks.stdout";
 pub const KEEP_ORIGINAL_GROUPS: &str = "run.oci.keep_original_groups";
@@ -27,6 +28,7 @@ const HANDLER: &str = "run.oci.handler";
 
 /// Those that change what rt does.
 const HONOURED: &[&str] = &[
+    DELEGATE_CGROUP,
     HOOKS_STDERR,
     HOOKS_STDOUT,
     KEEP_ORIGINAL_GROUPS,

@@ -56,6 +56,13 @@ pub enum Placement {
     Unit { mount: HostPath, scope: Scope },
 }
 
+impl Placement {
+    /// Whether the container gets one more cgroup, below the one with its limits.
+    pub fn is_delegated(&self) -> bool {
+        matches!(self, Placement::Unit { scope, .. } if scope.delegated.is_some())
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
     /// JSON pointer of the value that asks for it.

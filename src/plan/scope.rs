@@ -49,6 +49,9 @@ pub struct Scope {
     pub path: PathBuf,
     /// A cgroup below the unit's, in which the container is then.
     pub subgroup: Option<String>,
+    /// One more below that, which has no limits of its own: the container's first process is in
+    /// it, and its cgroup namespace begins above it.
+    pub delegated: Option<String>,
     pub properties: Vec<Property>,
 }
 
@@ -86,7 +89,10 @@ impl Scope {
         let place = name::place(wishes.cgroups_path, wishes.id, default_slice)?;
         let mut scope = Scope {
             bus,
-            subgroup: subgroup(wishes.annotations)?,
+            // crun makes one called `container` where nothing is said; kubelet and cAdvisor expect
+            // none, and so does rt.
+            subgroup: below(wishes.annotations, annotations::SYSTEMD_SUBGROUP)?,
+            delegated: below(wishes.annotations, annotations::DELEGATE_CGROUP)?,
             properties: Vec::new(),
             unit: place.unit,
             path: place.path,
@@ -143,20 +149,18 @@ pub fn update(settings: &[Setting], devices: Option<&[DeviceRule]>, bus: Bus) ->
     properties
 }
 
-/// crun(1), run.oci.systemd.subgroup: the name of a cgroup below the scope. crun makes one
-/// called `container` where nothing is said; kubelet and cAdvisor expect none, and so does rt.
-fn subgroup(given: &BTreeMap<String, String>) -> Result<Option<String>> {
-    const KEY: &str = annotations::SYSTEMD_SUBGROUP;
-    match given.get(KEY).map(String::as_str) {
+/// crun(1), the annotations that name a cgroup below another.
+fn below(given: &BTreeMap<String, String>, key: &str) -> Result<Option<String>> {
+    match given.get(key).map(String::as_str) {
         None | Some("") => Ok(None),
         Some(name) => {
             let clean = ContainerPath::new(name).beneath_root().to_owned();
             match clean == *name {
                 true => Ok(Some(clean)),
                 false => Err(Error::invalid(format!(
-                    "annotations[{KEY:?}]: {name:?} is no path of a cgroup below another"
+                    "annotations[{key:?}]: {name:?} is no path of a cgroup below another"
                 ))
-                .with_pointer(annotations::pointer(KEY))),
+                .with_pointer(annotations::pointer(key))),
             }
         }
     }

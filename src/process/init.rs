@@ -153,6 +153,9 @@ impl Init<'_> {
         if self.has_cgroup && !in_cgroup && namespaces.is_new(Kind::Cgroup) {
             kernel::unshare(Kind::Cgroup.flag())?;
         }
+        if self.plan.cgroup.placement.is_delegated() {
+            wire.ask(Request::EnterDelegated, None)?;
+        }
         if !self.plan.net_devices.is_empty() {
             wire.ask(Request::NetDevices, None)?;
         }

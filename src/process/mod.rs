@@ -23,7 +23,8 @@
 //!    parent                             init
 //!      | clone3(namespaces, cgroup fd) ---> |
 //!      | <------------------- MapIds ------ |  with a new user namespace of other ids
-//!      | <------------------- EnterCgroup - |  where clone3 could not place it
+//!      | <------------------- EnterCgroup - |  where clone3 could not place it, or systemd does
+//!      | <---------------- EnterDelegated - |  by an annotation
 //!      | <------------------- NetDevices -- |  linux.netDevices
 //!      | <------------------- MountFd(i) -- |  what only the parent can reach or map
 //!      | <------------------- RunHooks ---- |  prestart, createRuntime

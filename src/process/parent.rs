@@ -299,6 +299,11 @@ impl Child {
                     handle.attach(self.process.pid())?;
                 }
             }
+            Request::EnterDelegated => {
+                if let Some(cgroup) = &self.cgroup {
+                    cgroup.enter_delegated(&plan.cgroup, privilege(plan), self.process.pid())?;
+                }
+            }
             Request::NetDevices => {
                 let moved = net_devices::move_in(&plan.net_devices, self.process.pid())?;
                 self.net_devices = Some(moved);

@@ -22,6 +22,8 @@ pub enum Request {
     MapIds,
     /// Move me into the cgroup.
     EnterCgroup,
+    /// Move me on into the cgroup below it that is delegated to the container.
+    EnterDelegated,
     /// Move the network devices into my network namespace.
     NetDevices,
     /// Open the source of this mount of the plan for me. The answer carries it.

@@ -81,6 +81,14 @@ impl Unit {
         Ok(self.handle.insert(handle))
     }
 
+    /// Moves the process into the cgroup that is delegated to the container, if one is.
+    pub fn enter_delegated(&self, pid: Pid) -> Result<Option<Handle>> {
+        match (&self.handle, &self.scope.delegated) {
+            (Some(handle), Some(name)) => handle.enter_below(Path::new(name), pid).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     fn enter_slice(&mut self, pid: Pid) -> Result<Handle> {
         let handle = match self.manager.control_group(&self.scope.unit)? {
             Some(path) => Handle::open(self.mount.as_path(), &path)?,

@@ -22,6 +22,7 @@ tests! {
     "runc systemd.md" Compat a_property_in_seconds_is_given_in_microseconds;
     "runc systemd.md" Compat an_annotation_that_is_no_value_is_refused;
     "runc systemd.md" Compat a_property_that_systemd_refuses_is_an_error_with_its_words;
+    "crun(1)" Compat a_delegated_cgroup_is_made_by_its_annotation;
     "crun(1)" Compat a_subgroup_is_made_by_its_annotation;
 }
 
@@ -302,6 +303,27 @@ fn a_subgroup_is_made_by_its_annotation(case: &Case) -> Verdict {
         &unit,
         &[("pids.max", "50"), ("inner/pids.max", "50")],
     )?;
+    container.exec_process(&[])?;
+    container.stop()?;
+    container.delete()?;
+    systemd.forgets(case)
+}
+
+fn a_delegated_cgroup_is_made_by_its_annotation(case: &Case) -> Verdict {
+    let systemd = case.need_systemd()?;
+    let (mut bundle, unit) = annotated(case, "run.oci.systemd.subgroup", "inner")?;
+    bundle.config["annotations"]["run.oci.delegate-cgroup"] = json!("own");
+    bundle.namespace("cgroup");
+    let mut container = case.started_in_unit(&mut bundle)?;
+    let seen = cgroup_of(&container)?;
+    equal(
+        "the payload's cgroup",
+        seen,
+        format!("{}/inner/own", systemd.show(&unit, "ControlGroup")?),
+    )?;
+    // The container's namespace begins above it.
+    let seen = container.ask_one(Ask::Read("/proc/self/cgroup".into()))?;
+    equal("as it sees it", seen.text()?.trim(), "0::/own")?;
     container.exec_process(&[])?;
     container.stop()?;
     container.delete()?;
