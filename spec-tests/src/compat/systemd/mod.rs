@@ -174,12 +174,16 @@ fn the_other_verbs_need_not_be_told_of_the_driver(case: &Case) -> Verdict {
     let (mut bundle, unit) = named(case)?;
     let container = case.started_in_unit(&mut bundle)?;
     let group = systemd.show(&unit, "ControlGroup")?;
-    let frozen = || files(&systemd, &unit, &[("cgroup.freeze", "1")]);
-    container.verb("pause").run()?.succeeded()?;
-    frozen()?;
-    equal("status", container.status()?, "paused")?;
-    container.verb("resume").run()?.succeeded()?;
-    files(&systemd, &unit, &[("cgroup.freeze", "0")])?;
+    let events = format!("/sys/fs/cgroup{}/cgroup.events", cgroup_of(&container)?);
+    for (verb, status, line) in [
+        ("pause", "paused", "frozen 1"),
+        ("resume", "running", "frozen 0"),
+    ] {
+        container.verb(verb).run()?.succeeded()?;
+        let text = std::fs::read_to_string(&events).doing(&events)?;
+        holds(text.contains(line), format!("after {verb}: {text}"))?;
+        equal("status", container.status()?, status)?;
+    }
     let listed = case
         .runtime(["ps", "--format", "json", &container.id])
         .run()?
