@@ -2,6 +2,8 @@
 
 import os
 import re
+import shutil
+import socket
 
 from case import Skip, both, root
 
@@ -198,6 +200,29 @@ def the_time_zone(p):
 def proc_hides_processes_when_asked(p):
     result = p("run --rm --security-opt proc-opts=hidepid=2 box grep ' /proc ' /proc/self/mountinfo")
     assert result.status == 0 and re.search("hidepid=(2|invisible)", result.out), str(result)
+
+
+@both
+def readiness_reaches_the_service_manager(p):
+    """With the host's systemd-notify: --sdnotify=container when the payload says so, conmon when it runs."""
+    if not shutil.which("systemd-notify"):
+        raise Skip("there is no systemd-notify")
+    libraries = "/host/lib/x86_64-linux-gnu:/host/lib/x86_64-linux-gnu/systemd"
+    says = f"/host/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2 --library-path {libraries} /host/bin/systemd-notify --ready --no-block"
+    if not os.path.exists(says.split()[0].replace("/host", "/usr")):
+        raise Skip("the host's libraries lie elsewhere")
+    path = os.path.join(p.folder("manager"), "socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(path)
+        os.chmod(path, 0o777)
+        manager.settimeout(20)
+        for mode, words in [("container", says), ("conmon", "true")]:
+            result = p(f"run --rm --sdnotify={mode} -v /usr:/host:ro box sh -c '{words} && sleep 1'", env={"NOTIFY_SOCKET": path})
+            assert result.status == 0, str(result)
+            heard = ""
+            while "READY=1" not in heard:
+                heard += manager.recv(4096).decode() + "\n"
+            assert mode == "container" or "MAINPID=" in heard, heard
 
 
 @both

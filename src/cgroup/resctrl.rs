@@ -53,6 +53,31 @@ pub fn add(record: &ResctrlRecord, pid: Pid) -> Result<()> {
         .at(POINTER, || PLACE)
 }
 
+/// Gives the container's class other schemata, a line each, and then does `last`. Where one of
+/// the two fails, the class has what it had.
+pub fn replace(
+    record: &ResctrlRecord,
+    lines: &str,
+    last: impl FnOnce() -> Result<()>,
+) -> Result<()> {
+    let Some(class) = record.enter.first() else {
+        return last();
+    };
+    let file = class.join("schemata");
+    let status = class
+        .ancestors()
+        .map(|folder| folder.join("info/last_cmd_status"))
+        .find(|status| status.exists());
+    let former = std::fs::read_to_string(&file).map_err(|e| Error::io("open", &file, &e))?;
+    write(&file, lines, status.as_deref())
+        .at(POINTER, || PLACE)
+        .and_then(|()| last())
+        .map_err(|error| match write(&file, &former, None) {
+            Ok(()) => error,
+            Err(e) => error.with_hint(format!("the former schemata are not back: {e}")),
+        })
+}
+
 /// Removes the groups that were made for the container. None of them is there any more is no
 /// error.
 pub fn remove(record: &ResctrlRecord) -> Result<()> {
@@ -279,6 +304,19 @@ mod tests {
         // The kernel puts a file tasks into a new group; here there is none, which undoes all.
         try_it(&plan).unwrap_err();
         assert!(!monitor.exists());
+        std::fs::remove_dir_all(mount).unwrap();
+    }
+
+    #[test]
+    fn other_schemata_stay_only_where_the_rest_works() {
+        let mount = resctrl("resctrl-replace");
+        let record = record(&plan(&mount, "gold", Class::Shared, &[]));
+        let schemata = || std::fs::read_to_string(mount.join("gold/schemata")).unwrap();
+        let former = schemata();
+        assert!(replace(&record, "L3:0=1\n", || Err(Error::system("no"))).is_err());
+        assert_eq!(schemata(), former);
+        replace(&record, "L3:0=1\n", || Ok(())).unwrap();
+        assert!(schemata().starts_with("L3:0=1\n"));
         std::fs::remove_dir_all(mount).unwrap();
     }
 

@@ -44,7 +44,7 @@ use std::ffi::OsString;
 
 use clap::{ArgMatches, Command};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::process::shield;
 
 pub use global::Global;
@@ -160,11 +160,6 @@ impl Call {
     pub fn failure_status(&self) -> u8 {
         self.entry.failure
     }
-}
-
-/// What a verb, or a part of one, answers until it is built.
-fn not_yet(what: &str) -> Error {
-    Error::unsupported(format!("{what} is not supported by this version of rt"))
 }
 
 #[cfg(test)]

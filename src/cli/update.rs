@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{Global, Verb, not_yet, processes};
+use super::{Global, Verb, processes};
 use crate::bundle::checks;
 use crate::bundle::resources::{BlockIo, Pids};
 use crate::bundle::{self, Bundle, Resources};
-use crate::cgroup::{self, Handle, Privilege};
+use crate::cgroup::{self, Handle, Privilege, resctrl};
 use crate::error::{Context, Error, Kind, Result};
 use crate::log;
 use crate::plan::cgroup::for_update;
@@ -94,23 +94,22 @@ impl Verb for Update {
         let resources = self.resources()?;
         let mut container = global.root()?.open(&self.id)?;
         container.lock(PATIENCE)?;
-        update(&mut container, resources)
+        update(&mut container, resources, &self.schemata())
             .context(|| format!("update {:?}", self.id))
             .map(|()| 0)
     }
 }
 
 impl Update {
+    /// Lines for the class of resctrl that the container is in; empty for none.
+    fn schemata(&self) -> String {
+        let given = [&self.l3_cache_schema, &self.mem_bw_schema];
+        let lines = given.into_iter().flatten().flat_map(|text| text.lines());
+        lines.map(|line| format!("{}\n", line.trim())).collect()
+    }
+
     /// What is asked for: the file, and over it the single values.
     fn resources(&self) -> Result<Resources> {
-        for (given, name) in [
-            (&self.l3_cache_schema, "update --l3-cache-schema"),
-            (&self.mem_bw_schema, "update --mem-bw-schema"),
-        ] {
-            if given.is_some() {
-                return Err(not_yet(name));
-            }
-        }
         let mut resources = match &self.resources {
             Some(path) => read(path).context(|| "--resources")?,
             None => Resources::default(),
@@ -262,7 +261,7 @@ fn bytes_of(text: &str) -> Option<i64> {
     }
 }
 
-fn update(container: &mut Container, mut resources: Resources) -> Result<()> {
+fn update(container: &mut Container, mut resources: Resources, schemata: &str) -> Result<()> {
     let status = container.status()?;
     if !matches!(status, Status::Created | Status::Running | Status::Paused) {
         return Err(processes::not_running());
@@ -286,7 +285,14 @@ fn update(container: &mut Container, mut resources: Resources) -> Result<()> {
         true => Privilege::Rootless,
         false => Privilege::Host,
     };
-    cgroup::update(&handle, &change, &cgroup.manager, privilege)
+    let limits = || cgroup::update(&handle, &change, &cgroup.manager, privilege);
+    match (schemata, &record.resctrl) {
+        ("", _) => limits(),
+        (schemata, Some(groups)) => resctrl::replace(groups, schemata, limits),
+        (_, None) => Err(Error::unsupported(
+            "the container has no linux.intelRdt, and so no schemata of its own",
+        )),
+    }
 }
 
 /// What two values of config.json say together is one file: where one is given alone, the

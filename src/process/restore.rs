@@ -27,7 +27,7 @@ use std::path::Path;
 use nix::fcntl::OFlag;
 use nix::unistd::Pid;
 
-use crate::cgroup;
+use crate::cgroup::{self, resctrl};
 use crate::criu::Service;
 use crate::criu::message::{Kind, Notification, Request};
 use crate::criu::options::{CgroupsMode, JoinNamespace, NetworkLock, Options, Switches};
@@ -44,7 +44,7 @@ use crate::terminal::Foreground;
 
 use super::checkpoint::{Places, require_possible, require_version, settings_file};
 use super::criu::{NOTIFY, Stage, passed_number, root_below, start_on};
-use super::external::{self, bytes};
+use super::external::{bytes, mounts_for, namespace_key};
 use super::foreground::{self, Signals};
 use super::{parent, streams};
 
@@ -69,19 +69,19 @@ pub struct Restored {
     pub process: OwnedProcess,
     pub record: Record,
     terminal: Option<Foreground>,
-    cgroup: Option<cgroup::Guard>,
+    outside: Outside,
 }
 
 /// Restores the container of `plan` from its images. Errors undo everything; the state
 /// directory is the caller's `slot`.
 pub fn restore(
     plan: &Plan,
-    outside: &External,
+    external: &External,
     slot: &Slot,
     wishes: &Wishes<'_>,
     signals: &Signals,
 ) -> Result<Restored> {
-    require_possible(outside)?;
+    require_possible(external)?;
     if plan.intel_rdt.is_some() {
         // CRIU has made processes in groups of resctrl by then, which it knows nothing of.
         return Err(Error::unsupported(
@@ -93,7 +93,7 @@ pub fn restore(
     security::require_mount_label_support(plan.rootfs.mount_label.as_ref())?;
     let places = &wishes.places;
     places.make()?;
-    let mut options = decide(outside, wishes)?;
+    let mut options = decide(external, wishes)?;
     let hook_outputs = hooks::Outputs::open(&plan.hooks)?;
     let mut record = parent::new_record(plan);
     slot.save_config(wishes.config)?;
@@ -105,15 +105,15 @@ pub fn restore(
     options.root = root_below(&place);
     slot.make_notify_directory()?;
     let notify_directory = place.as_path().join(OsStr::from_bytes(NOTIFY.to_bytes()));
-    options.external = external::mounts_for(outside, &plan.rootfs.root, &notify_directory);
-    let passed = join_namespaces(outside, &mut options)?;
+    options.external = mounts_for(external, &plan.rootfs.root, &notify_directory);
+    let passed = join_namespaces(external, &mut options)?;
     let stage = Stage {
         plan,
         place: &place,
         passed: &passed,
     };
     let mut service = start_on(places, &stage)?;
-    let cgroup = place_in_cgroup(&service, cgroup, plan, &mut record, &mut options)?;
+    let outside = confine(&service, cgroup, plan, &mut record, &mut options)?;
     require_version(&mut service)?;
     service.explain_by(places.work_or_images().join(LOG));
     let mut making = Making {
@@ -138,25 +138,49 @@ pub fn restore(
         process,
         record: making.record,
         terminal: making.terminal,
-        cgroup,
+        outside,
     })
 }
 
-/// Moves CRIU into the cgroup, so that what it restores is charged to the container from the
-/// first page on, and tells it where that is.
-fn place_in_cgroup(
+/// What is undone with a container that did not come to be.
+struct Outside {
+    cgroup: Option<cgroup::Guard>,
+    resctrl: Option<resctrl::Guard>,
+}
+
+impl Outside {
+    fn keep(self) {
+        if let Some(cgroup) = self.cgroup {
+            cgroup.keep();
+        }
+        if let Some(groups) = self.resctrl {
+            groups.keep();
+        }
+    }
+}
+
+/// Moves CRIU into the cgroup and its class of caches, so that what it restores is charged to
+/// the container from the first page on, and tells it where that is.
+fn confine(
     service: &Service,
     cgroup: Option<cgroup::Guard>,
     plan: &Plan,
     record: &mut Record,
     options: &mut Options,
-) -> Result<Option<cgroup::Guard>> {
-    let Some(mut guard) = cgroup else {
+) -> Result<Outside> {
+    let pid = service.process().pid();
+    let mut outside = Outside {
+        cgroup,
+        resctrl: None,
+    };
+    if let (Some(rdt), Some(groups)) = (&plan.intel_rdt, &record.resctrl) {
+        outside.resctrl = Some(resctrl::enter(rdt, groups, pid)?);
+    }
+    let Some(guard) = &mut outside.cgroup else {
         record.cgroup = None;
         options.cgroups_mode = CgroupsMode::Ignore;
-        return Ok(None);
+        return Ok(outside);
     };
-    let pid = service.process().pid();
     guard.enter(&plan.cgroup, parent::privilege(plan), pid)?;
     if let (Some(handle), Some(record)) = (guard.handle(), &mut record.cgroup) {
         handle.attach(pid)?;
@@ -164,13 +188,13 @@ fn place_in_cgroup(
         options.cgroup_root = Some(bytes(Path::new("/").join(handle.path())));
     }
     guard.confine(&plan.cgroup, parent::privilege(plan))?;
-    Ok(Some(guard))
+    Ok(outside)
 }
 
 /// What is known before anything is made.
-fn decide(outside: &External, wishes: &Wishes<'_>) -> Result<Options> {
+fn decide(external: &External, wishes: &Wishes<'_>) -> Result<Options> {
     Ok(Options {
-        config_file: settings_file(&outside.settings),
+        config_file: settings_file(&external.settings),
         empty_namespaces: wishes.empty_namespaces,
         network_lock: wishes.network_lock,
         lsm_profile: wishes.lsm_profile.clone(),
@@ -255,32 +279,28 @@ fn identity(pid: Option<i32>) -> Result<Option<Identity>> {
 
 impl Restored {
     /// Leaves the container alone from now on.
-    pub fn keep(mut self) {
-        if let Some(cgroup) = self.cgroup.take() {
-            cgroup.keep();
-        }
+    pub fn keep(self) {
+        self.outside.keep();
         self.process.release();
     }
 
     /// Stays until the payload has ended; returns its status.
-    pub fn attend(mut self, signals: &Signals) -> Result<u8> {
-        if let Some(cgroup) = self.cgroup.take() {
-            cgroup.keep();
-        }
+    pub fn attend(self, signals: &Signals) -> Result<u8> {
+        self.outside.keep();
         foreground::attend(self.process, signals, self.terminal, None)
     }
 }
 
 /// The namespaces that the container has of others: those that CRIU left out of the images are
 /// handed to it open, the rest it joins by path.
-fn join_namespaces(outside: &External, options: &mut Options) -> Result<Vec<OwnedFd>> {
+fn join_namespaces(external: &External, options: &mut Options) -> Result<Vec<OwnedFd>> {
     let mut passed = Vec::new();
-    for joined in &outside.namespaces {
+    for joined in &external.namespaces {
         let place = || format!("linux.namespaces[{}].path", joined.index);
         let pointer = format!("/linux/namespaces/{}/path", joined.index);
         let opened = file::open_host(joined.path.as_path(), OFlag::O_RDONLY);
         let opened = opened.at(&pointer, place)?;
-        match external::namespace_key(joined.kind) {
+        match namespace_key(joined.kind) {
             Some(key) => {
                 options
                     .inherit
