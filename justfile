@@ -24,6 +24,14 @@ spec RUNTIME *ARGS:
 bench *ARGS:
     hack/bench {{ARGS}}
 
+# rt, its man pages and completions into PREFIX (/usr/local), or away with --uninstall
+install *ARGS:
+    hack/install {{ARGS}}
+
+# a Debian package of the same
+deb *ARGS:
+    hack/deb {{ARGS}}
+
 # write the generated pages of docs/ anew
 pages:
     hack/pages
