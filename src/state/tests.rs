@@ -179,7 +179,12 @@ fn ten_that_make_use_and_remove_one_id_never_meet() {
     let leave = || assert_eq!(inside.fetch_sub(1, Ordering::SeqCst), 1);
     ten_at_once(|n| {
         let root = scratch.root();
-        for turn in 0..100 {
+        // How often one of them gets it in so many turns depends on how busy the machine is.
+        for turn in 0.. {
+            if turn >= 100 && made.load(Ordering::SeqCst) > 10 {
+                break;
+            }
+            assert!(turn < 100_000, "nobody gets it");
             if let Ok(slot) = root.reserve("a") {
                 alone();
                 made.fetch_add(1, Ordering::SeqCst);
@@ -204,7 +209,6 @@ fn ten_that_make_use_and_remove_one_id_never_meet() {
             }
         }
     });
-    assert!(made.into_inner() > 10);
     let _ = scratch.root().open("a").map(Container::remove);
     assert_eq!(std::fs::read_dir(scratch.root().path()).unwrap().count(), 0);
 }
