@@ -54,8 +54,9 @@ fn exec_joins_all_namespaces(case: &Case) -> Verdict {
 
 fn exec_joins_the_cgroup(case: &Case) -> Verdict {
     case.need_cgroup2()?;
+    let path = case.cgroups_path(&case.need_cgroups()?, "cg");
     let mut bundle = case.bundle()?;
-    bundle.linux()["cgroupsPath"] = json!(format!("/{}-cg", case.id));
+    bundle.linux()["cgroupsPath"] = json!(path);
     let mut container = case.started(&mut bundle)?;
     let first = container.ask_one(Ask::Read("/proc/self/cgroup".into()))?;
     let second = container
