@@ -66,10 +66,9 @@ impl Verb for Checkpoint {
 
 impl Checkpoint {
     fn checkpoint(&self, global: &Global) -> Result<()> {
-        let mut container = global.root()?.open(&self.id)?;
-        refuse_with_notify_socket(&container)?;
-        let wishes = self.wishes(global)?;
         criu::require_rights(Self::NAME, &Host::probe(Wanted::default())?)?;
+        let wishes = self.wishes(global)?;
+        let mut container = global.root()?.open(&self.id)?;
         container.lock(PATIENCE)?;
         refuse_unless_running(&mut container)?;
         let record = &container.record;
@@ -128,18 +127,6 @@ fn page_server(text: &str) -> Result<(String, u16)> {
         (!address.is_empty()).then(|| (address.to_owned(), port))
     });
     parsed.ok_or_else(|| Error::invalid(format!("--page-server {text:?}: is not ADDRESS:PORT")))
-}
-
-/// The service manager's socket is mounted from a state directory that ends with the
-/// container, and a restored one would have another caller.
-fn refuse_with_notify_socket(container: &Container) -> Result<()> {
-    match container.notify_directory()? {
-        None => Ok(()),
-        Some(_) => Err(Error::unsupported(
-            "the container has a socket of its service manager at /run/notify, which cannot be saved",
-        )
-        .with_hint("make the container without NOTIFY_SOCKET in the environment of rt")),
-    }
 }
 
 /// The words are runc's.

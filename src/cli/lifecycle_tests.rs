@@ -169,11 +169,3 @@ fn a_container_in_the_wrong_state_is_told_so() {
     };
     assert_eq!(error.kind(), Kind::NoSuchContainer);
 }
-
-#[test]
-fn a_container_with_a_managers_socket_is_not_saved() {
-    let scene = Scene::new("notify", |_| {});
-    std::fs::create_dir(scene.directory.join("a/notify")).unwrap();
-    let refusal = scene.refusal("checkpoint --image-path /nonexistent a");
-    assert!(refusal.contains("/run/notify"), "{refusal}");
-}

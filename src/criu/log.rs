@@ -62,6 +62,30 @@ fn explain(log: &str) -> Option<String> {
     Some(shown.replace(char::is_control, " "))
 }
 
+/// What CRIU's own words do not say: a part of them, and a remedy.
+const REMEDIES: [(&str, &str); 3] = [
+    (
+        "kerndat",
+        "this CRIU does not know this kernel: `criu check` says more, and a newer CRIU may",
+    ),
+    (
+        "has bad size",
+        "a stream that was a file of the host has to be the same file again, opened to append, or another of its size",
+    ),
+    (
+        "iptables",
+        "the network is locked by a program that is missing: install it, or choose another way by --network-lock",
+    ),
+];
+
+/// A remedy for what the log says.
+pub fn remedy(explanation: &str) -> Option<&'static str> {
+    let mut known = REMEDIES.iter();
+    known
+        .find(|(part, _)| explanation.contains(part))
+        .map(|(_, remedy)| *remedy)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,5 +120,12 @@ mod tests {
             explain(&three).unwrap(),
             "Error (c:0): e; Error (c:1): e; Error (c:2): e"
         );
+    }
+
+    #[test]
+    fn a_kernel_that_criu_does_not_know_has_a_remedy() {
+        let said = "Error (criu/kerndat.c:1615): kerndat_vdso_fill_symtable failed";
+        assert!(remedy(said).is_some_and(|remedy| remedy.contains("newer CRIU")));
+        assert_eq!(remedy("Error (criu/x.c:1): else"), None);
     }
 }

@@ -20,7 +20,7 @@ use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use message::Version;
 
-pub use log::explanation;
+use log::{explanation, remedy};
 pub use service::Service;
 
 /// What crun asks for too; cgroup v2 and external pid namespaces work from here on.

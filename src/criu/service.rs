@@ -185,7 +185,11 @@ impl Service {
                 format!("{} (all of it in {})", cause.trim_end(), place.display())
             }
         };
-        Error::system(cause).within(failure.to_string())
+        let error = Error::system(&*cause).within(failure.to_string());
+        match super::remedy(&cause) {
+            Some(remedy) => error.with_hint(remedy),
+            None => error,
+        }
     }
 
     /// Waits until it has ended after its last answer; one that does not is killed.

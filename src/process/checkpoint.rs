@@ -70,7 +70,8 @@ pub fn dump(
 ) -> Result<()> {
     require_possible(outside)?;
     let places = &wishes.places;
-    places.make()?;
+    places.make_images()?;
+    places.make_work()?;
     check_parent(wishes)?;
     let mut service = start(places)?;
     require_features(&mut service, wishes)?;
@@ -126,9 +127,13 @@ impl Places {
         self.work.as_ref().unwrap_or(&self.images)
     }
 
-    /// Makes what is missing, but not the parents of it.
-    pub fn make(&self) -> Result<()> {
-        make(&self.images).context(|| "--image-path")?;
+    /// Makes the folder of the images where it is missing, but not its parents.
+    pub fn make_images(&self) -> Result<()> {
+        make(&self.images).context(|| "--image-path")
+    }
+
+    /// The same for the folder of the log.
+    pub fn make_work(&self) -> Result<()> {
         match &self.work {
             Some(work) => make(work).context(|| "--work-path"),
             None => Ok(()),

@@ -82,18 +82,11 @@ pub fn restore(
     signals: &Signals,
 ) -> Result<Restored> {
     require_possible(external)?;
-    if plan.intel_rdt.is_some() {
-        // CRIU has made processes in groups of resctrl by then, which it knows nothing of.
-        return Err(Error::unsupported(
-            "linux.intelRdt: a container that is restored cannot be put into a class",
-        )
-        .with_pointer("/linux/intelRdt"));
-    }
     security::require_support(&plan.process)?;
     security::require_mount_label_support(plan.rootfs.mount_label.as_ref())?;
     let places = &wishes.places;
-    places.make()?;
     let mut options = decide(external, wishes)?;
+    places.make_work()?;
     let hook_outputs = hooks::Outputs::open(&plan.hooks)?;
     let mut record = parent::new_record(plan);
     slot.save_config(wishes.config)?;
@@ -199,7 +192,7 @@ fn decide(external: &External, wishes: &Wishes<'_>) -> Result<Options> {
         network_lock: wishes.network_lock,
         lsm_profile: wishes.lsm_profile.clone(),
         lsm_mount_context: wishes.lsm_mount_context.clone(),
-        inherit: streams::inherited(&wishes.places.images)?,
+        inherit: streams::inherited(&wishes.places.images).context(|| "--image-path")?,
         cgroups_mode: wishes.cgroups_mode,
         switches: Switches {
             restore_sibling: true,
