@@ -144,8 +144,9 @@ def not_found_is_127(p):
 
 
 # The kernel takes a child of the container's init. When it takes init, systemd removes the cgroup at once,
-# and whether an engine still reads the reason there is a race with any runtime.
-HUNGRY = "dd if=/dev/zero of=/dev/null bs=200M count=1; status=$?; sleep 2; exit $status"
+# and whether an engine still reads the reason there is a race with any runtime; so it is just after the
+# start, when containerd's shim does not watch yet.
+HUNGRY = "sleep 1; dd if=/dev/zero of=/dev/null bs=200M count=1; status=$?; sleep 2; exit $status"
 
 
 def out_of_memory(p):
