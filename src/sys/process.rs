@@ -219,7 +219,8 @@ pub fn clone_flags(flags: u64) -> String {
     }
 }
 
-/// A descriptor of the process `pid`, pidfd_open(2), Linux 5.3.
+/// A descriptor of the process `pid`, pidfd_open(2), Linux 5.3. ESRCH where it has ended, also
+/// where its number is still that of a session or process group: the kernel says EINVAL then.
 pub fn pidfd_open(pid: Pid) -> Result<OwnedFd> {
     // SAFETY: the call takes two integers.
     let result = unsafe { libc::syscall(libc::SYS_pidfd_open, pid.as_raw(), 0) };
@@ -229,7 +230,10 @@ pub fn pidfd_open(pid: Pid) -> Result<OwnedFd> {
         Err(errno) => Err(Error::syscall(
             "pidfd_open",
             format_args!("{pid}, 0"),
-            errno as i32,
+            match errno {
+                Errno::EINVAL => libc::ESRCH,
+                other => other as i32,
+            },
         )),
     }
 }
