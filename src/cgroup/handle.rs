@@ -228,6 +228,16 @@ impl Handle {
         }
     }
 
+    /// The limit, in words, where the kernel has killed in this cgroup for want of memory.
+    pub fn out_of_memory(&self) -> Option<String> {
+        self.oom_kills().ok()?.filter(|kills| *kills > 0)?;
+        let limit = self.read("memory.max").ok()??;
+        Some(match limit.trim() {
+            "max" => "the limit is that of a cgroup above".to_owned(),
+            bytes => format!("memory.max is {bytes} bytes"),
+        })
+    }
+
     /// The whole of one of its files. None where it has no such file.
     pub fn read(&self, file: &str) -> Result<Option<String>> {
         match self.directory.read(file) {

@@ -262,6 +262,16 @@ impl Guard {
         }
     }
 
+    /// The limit, in words, where the kernel has killed in it for want of memory.
+    pub fn out_of_memory(&mut self) -> Option<String> {
+        self.handle()
+            .and_then(Handle::out_of_memory)
+            .or_else(|| match self {
+                Guard::Directory(_) => None,
+                Guard::Unit(unit) => unit.out_of_memory(),
+            })
+    }
+
     /// The cgroup stays when the guard goes.
     pub fn keep(self) {
         match self {

@@ -78,7 +78,7 @@ fn kill_sends_the_signal_that_is_named_and_term_where_none_is() {
         ("kill a", libc::SIGTERM),
         ("kill a usr1", libc::SIGUSR1),
         ("kill a 9", libc::SIGKILL),
-        ("kill --all a SIGHUP", libc::SIGHUP),
+        ("kill --all a SIGUSR2", libc::SIGUSR2),
     ] {
         let mut scene = Scene::new("kill", |_| {});
         assert_eq!(scene.rt("kill a 0"), Ok(0));

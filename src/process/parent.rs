@@ -389,8 +389,7 @@ impl Child {
     }
 
     fn post_mortem(&mut self, when: &str) -> Error {
-        let cgroup = self.cgroup.as_ref().and_then(cgroup::Guard::handle);
-        post_mortem::of_child(&mut self.process, cgroup, when)
+        post_mortem::of_child(&mut self.process, self.cgroup.as_mut(), when)
     }
 }
 

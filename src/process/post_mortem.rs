@@ -4,12 +4,12 @@
 
 use nix::sys::wait::WaitStatus;
 
-use crate::cgroup::Handle;
+use crate::cgroup::{Guard, Handle};
 use crate::error::{self, Error};
 use crate::sys::process::OwnedProcess;
 
 /// Ends and reaps a child that has hung up, and says how it ended.
-pub fn of_child(process: &mut OwnedProcess, cgroup: Option<&Handle>, when: &str) -> Error {
+pub fn of_child(process: &mut OwnedProcess, cgroup: Option<&mut Guard>, when: &str) -> Error {
     process.kill();
     let ended = match process.wait() {
         Ok(WaitStatus::Exited(_, status)) => format!("with exit status {status}"),
@@ -17,14 +17,15 @@ pub fn of_child(process: &mut OwnedProcess, cgroup: Option<&Handle>, when: &str)
         Ok(status) => format!("as {status:?}"),
         Err(error) => return error.within(format!("init: it ended {when}")),
     };
-    explain(format!("init: it ended {when}, {ended}"), cgroup)
+    let limit = cgroup.and_then(Guard::out_of_memory);
+    explain(format!("init: it ended {when}, {ended}"), limit)
 }
 
 /// The same of an init that is another's child.
 pub fn of_stranger(cgroup: Option<&Handle>) -> Error {
     let error = explain(
         "init: it ended before the program started".to_owned(),
-        cgroup,
+        cgroup.and_then(Handle::out_of_memory),
     );
     match error.hint() {
         Some(_) => error,
@@ -32,22 +33,12 @@ pub fn of_stranger(cgroup: Option<&Handle>) -> Error {
     }
 }
 
-fn explain(ended: String, cgroup: Option<&Handle>) -> Error {
-    let error = match cgroup.and_then(out_of_memory) {
+fn explain(ended: String, out_of_memory: Option<String>) -> Error {
+    let error = match out_of_memory {
         Some(limit) => Error::system(format!("{ended}: out of memory: {limit}")).with_hint(
             "the kernel's out-of-memory killer ended it: raise linux.resources.memory.limit, or that of a cgroup above",
         ),
         None => Error::system(ended),
     };
     error.in_phase(error::Phase::Init)
-}
-
-/// The limit, where the kernel has killed in this cgroup for want of memory.
-fn out_of_memory(cgroup: &Handle) -> Option<String> {
-    cgroup.oom_kills().ok()?.filter(|kills| *kills > 0)?;
-    let limit = cgroup.read("memory.max").ok()??;
-    Some(match limit.trim() {
-        "max" => "the limit is that of a cgroup above".to_owned(),
-        bytes => format!("memory.max is {bytes} bytes"),
-    })
 }

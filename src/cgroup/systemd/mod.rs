@@ -40,6 +40,8 @@ pub struct Unit {
     started: bool,
     /// The container's cgroup, once it is there.
     handle: Option<Handle>,
+    /// The cgroup above it, and how often the kernel had killed there for want of memory.
+    above: Option<(Handle, u64)>,
     kept: bool,
 }
 
@@ -52,6 +54,7 @@ impl Unit {
             scope: scope.clone(),
             started: false,
             handle: None,
+            above: None,
             kept: false,
         })
     }
@@ -74,6 +77,8 @@ impl Unit {
             true => self.enter_slice(pid),
             false => self.find(pid),
         }?;
+        // The process waits, and takes no memory yet.
+        self.above = self.look_above(&handle)?;
         let handle = match &self.scope.subgroup {
             None => handle,
             Some(name) => handle.enter_below(Path::new(name), pid)?,
@@ -109,6 +114,17 @@ impl Unit {
         }
     }
 
+    fn look_above(&self, handle: &Handle) -> Result<Option<(Handle, u64)>> {
+        let Some(path) = handle.path().parent() else {
+            return Ok(None);
+        };
+        let above = Handle::open(self.mount.as_path(), path)?;
+        Ok(match above {
+            Some(above) => above.oom_kills()?.map(|kills| (above, kills)),
+            None => None,
+        })
+    }
+
     fn lost(&self, why: &str) -> Error {
         let unit = &self.scope.unit;
         Error::system(format!("systemd: {unit:?} is started, but {why}"))
@@ -117,6 +133,20 @@ impl Unit {
     /// The container's cgroup. None before the start.
     pub fn handle(&self) -> Option<&Handle> {
         self.handle.as_ref()
+    }
+
+    /// The limit, in words, where the kernel has killed in it or beside it for want of memory
+    /// since the start. systemd takes the cgroup away with its last process, and what could be
+    /// read there; the one above has counted, too.
+    pub fn out_of_memory(&self) -> Option<String> {
+        let (above, before) = self.above.as_ref()?;
+        let limits = &self.scope.properties;
+        let limit = limits.iter().find(|limit| limit.name == "MemoryMax");
+        let now = above.oom_kills().ok()??;
+        (now > *before).then(|| match limit.map(|limit| &limit.value) {
+            Some(Value::Uint64(bytes)) => format!("memory.max is {bytes} bytes"),
+            _ => "the limit is that of a cgroup above".to_owned(),
+        })
     }
 
     /// The unit stays when this value goes.
