@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from contextlib import contextmanager
 
 import room as rooms
 from command import Command
@@ -111,3 +112,19 @@ class Podman(Command):
         if self.root:
             return inside
         return self.uid if inside == 0 else rooms.SUBORDINATE[0] + inside - 1
+
+
+@contextmanager
+def words_at_descriptor_three(words):
+    """A pipe, written and closed, whose other end has that number."""
+    read, write = os.pipe()
+    os.write(write, f"{words}\n".encode())
+    os.close(write)
+    try:
+        if read != 3:
+            os.dup2(read, 3)
+        yield
+    finally:
+        os.close(3)
+        if read != 3:
+            os.close(read)

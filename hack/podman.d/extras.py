@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from case import Skip, both, user
+from engine import words_at_descriptor_three
 
 STAGES = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"]
 
@@ -128,18 +129,8 @@ def gone(pid):
 
 @both
 def exec_keeps_descriptors_open_by_number(p):
-    read, write = os.pipe()
-    os.write(write, b"through a pipe\n")
-    os.close(write)
-    try:
-        if read != 3:
-            os.dup2(read, 3)
-        with p.container("box sleep 100") as c:
-            p.expect(f"exec --preserve-fds 1 {c} sh -c 'cat <&3'", "through a pipe", pass_fds=(3,))
-    finally:
-        os.close(3)
-        if read != 3:
-            os.close(read)
+    with p.container("box sleep 100") as c, words_at_descriptor_three("through a pipe"):
+        p.expect(f"exec --preserve-fds 1 {c} sh -c 'cat <&3'", "through a pipe", pass_fds=(3,))
 
 
 @both

@@ -6,6 +6,7 @@ import shutil
 import socket
 
 from case import Skip, both, root
+from engine import words_at_descriptor_three
 
 CAPABILITIES = "cat /proc/self/status"
 
@@ -120,17 +121,8 @@ def the_umask_is_set(p):
 
 @both
 def descriptors_are_kept_open_by_number(p):
-    read, write = os.pipe()
-    os.write(write, b"through a pipe\n")
-    os.close(write)
-    try:
-        if read != 3:
-            os.dup2(read, 3)
+    with words_at_descriptor_three("through a pipe"):
         p.expect("run --rm --preserve-fds 1 box sh -c 'cat <&3'", "through a pipe", pass_fds=(3,))
-    finally:
-        os.close(3)
-        if read != 3:
-            os.close(read)
 
 
 @both

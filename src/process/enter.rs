@@ -145,17 +145,18 @@ fn own_directory(pid: Pid) -> Result<OwnedFd> {
     let path = format!("/proc/{pid}");
     match mount::open_tree(mount::Place::Host(Path::new(&path)), 0) {
         // KERNEL(5.2): without open_tree(2) as for that caller.
-        Err(e) if e.is(Errno::EPERM) || e.is(Errno::ENOSYS) => check(
-            nix::fcntl::open(
-                path.as_str(),
-                OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
-                Mode::empty(),
-            ),
-            "open",
-            format_args!("{path:?}"),
-        ),
+        Err(e) if e.is(Errno::EPERM) || e.is(Errno::ENOSYS) => open_directory(&path),
         cloned => cloned,
     }
+}
+
+fn open_directory(path: &str) -> Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    check(
+        nix::fcntl::open(path, flags, Mode::empty()),
+        "open",
+        format_args!("{path:?}, O_PATH"),
+    )
 }
 
 /// A cgroup that may hold no processes because it gives controllers to its children says
@@ -280,16 +281,7 @@ impl Entry<'_> {
 
     /// The root of a container that has no mount namespace of its own.
     fn open_root(&self) -> Result<OwnedFd> {
-        let path = format!("/proc/{}/root", self.container.init);
-        check(
-            nix::fcntl::open(
-                path.as_str(),
-                OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
-                Mode::empty(),
-            ),
-            "open",
-            format_args!("{path:?}"),
-        )
+        open_directory(&format!("/proc/{}/root", self.container.init))
     }
 
     fn make(&self, own: &OwnedFd) -> Result<Program> {
@@ -300,15 +292,7 @@ impl Entry<'_> {
         security::enter_session_keyring(self.process, own.as_fd(), KeyringEntry::Join)?;
         match &self.process.terminal {
             Some(settings) => {
-                let root = check(
-                    nix::fcntl::open(
-                        "/",
-                        OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC,
-                        Mode::empty(),
-                    ),
-                    "open",
-                    "\"/\", O_PATH",
-                )?;
+                let root = open_directory("/")?;
                 let pty = terminal::open_pty(root.as_fd(), settings.size, self.process.uid)
                     .at("/process/terminal", || "process.terminal")?;
                 self.wire.ask(Request::Console, Some(pty.master.as_fd()))?;
