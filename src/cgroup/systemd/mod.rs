@@ -114,8 +114,10 @@ impl Unit {
         }
     }
 
+    /// None right below the mount (a slice of a name without dashes): nothing is counted there.
     fn look_above(&self, handle: &Handle) -> Result<Option<(Handle, u64)>> {
-        let Some(path) = handle.path().parent() else {
+        let above = handle.path().parent();
+        let Some(path) = above.filter(|path| !path.as_os_str().is_empty()) else {
             return Ok(None);
         };
         let above = Handle::open(self.mount.as_path(), path)?;
