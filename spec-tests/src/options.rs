@@ -19,6 +19,7 @@ Runs conformance tests against an OCI runtime and prints TAP. A FILTER is a part
   --expect FILE        known deviations (default: expect/NAME.toml of the suite, where NAME is the runtime's)
   --jobs N             tests at a time (default 2)
   --timeout SECONDS    for one test (default 30)
+  --again              run what failed a second time, alone; what passes then counts, and is named at the end
   --keep               leave the bundles and logs in the temporary folder
   --list               names, clauses and levels, without running
 ";
@@ -40,6 +41,7 @@ pub struct Options {
     pub expect: Option<PathBuf>,
     pub jobs: usize,
     pub timeout: Duration,
+    pub again: bool,
     pub keep: bool,
     pub list: bool,
 }
@@ -56,6 +58,7 @@ impl Options {
             expect: None,
             jobs: 2,
             timeout: Duration::from_secs(30),
+            again: false,
             keep: false,
             list: false,
         };
@@ -97,6 +100,7 @@ impl Options {
                         }
                     }
                 }
+                "--again" => options.again = true,
                 "--keep" => options.keep = true,
                 "--list" => options.list = true,
                 _ if name.starts_with('-') => return Err(format!("unknown option {name}")),

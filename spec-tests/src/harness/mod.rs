@@ -60,10 +60,24 @@ fn run_tests(options: &Options) -> Result<bool, String> {
     let runtime: PathBuf = options.runtime.clone().ok_or("--runtime PATH is missing")?;
     let world = host::prepare(options, &runtime)?;
     let expected = expect::load(options.expect.as_deref(), &world.runtime, world.mode_word())?;
-    let mut report = report::Report::new(tests.len(), &expected);
-    schedule::run_all(&tests, &world, options, |index, outcome, taken| {
-        report.add(index, tests[index], outcome, taken)
+    let mut report = report::Report::new(&expected, options.again);
+    let whole = schedule::run_all(&tests, 0, &world, options, |index, test, outcome, taken| {
+        report.add(index, test, outcome, taken)
     });
+    let second = report.second_attempts(whole);
+    if !second.is_empty() {
+        let alone = Options {
+            jobs: 1,
+            ..options.clone()
+        };
+        schedule::run_all(
+            &second,
+            tests.len(),
+            &world,
+            &alone,
+            |index, test, outcome, taken| report.add(index, test, outcome, taken),
+        );
+    }
     world.remove();
     Ok(report.finish())
 }

@@ -32,21 +32,24 @@ use crate::sys;
 
 struct Worker {
     index: usize,
+    test: &'static Test,
     pid: Pid,
     answer: OwnedFd,
     started: Instant,
     deadline: Instant,
 }
 
-/// Runs the tests and hands each outcome out as it comes; stops early on SIGINT or SIGTERM.
+/// Runs the tests, numbered from `first`, and hands each outcome out as it comes. False: SIGINT or SIGTERM stopped it
+/// early.
 pub fn run_all(
     tests: &[&'static Test],
+    first: usize,
     world: &World,
     options: &Options,
-    mut done: impl FnMut(usize, &Verdict, Duration),
-) {
+    mut done: impl FnMut(usize, &'static Test, &Verdict, Duration),
+) -> bool {
     let interrupt = catch_interrupt();
-    let mut waiting = tests.iter().enumerate();
+    let mut waiting = (first..).zip(tests.iter().copied());
     let mut running: Vec<Worker> = Vec::new();
     let mut stopped = false;
     loop {
@@ -56,11 +59,11 @@ pub fn run_all(
             };
             match start(index, test, world, options.timeout) {
                 Ok(worker) => running.push(worker),
-                Err(stop) => done(index, &Err(stop), Duration::ZERO),
+                Err(stop) => done(index, test, &Err(stop), Duration::ZERO),
             }
         }
         if running.is_empty() {
-            return;
+            return !stopped;
         }
         wait_for_any(&running, interrupt.as_ref());
         if interrupt
@@ -77,8 +80,8 @@ pub fn run_all(
             .partition(|worker| is_readable(worker) || worker.deadline <= Instant::now());
         running = still;
         for worker in over {
-            let (index, taken) = (worker.index, worker.started.elapsed());
-            done(index, &finish(worker), taken);
+            let (index, test, taken) = (worker.index, worker.test, worker.started.elapsed());
+            done(index, test, &finish(worker), taken);
         }
     }
 }
@@ -123,6 +126,7 @@ fn start(index: usize, test: &'static Test, world: &World, timeout: Duration) ->
             // The worker's own deadline comes first and says more.
             Ok(Worker {
                 index,
+                test,
                 pid: child,
                 answer,
                 started: Instant::now(),
