@@ -205,12 +205,13 @@ impl Init<'_> {
         rootfs::enter(&prepared, &plan.rootfs)?;
         values::set_names(plan)?;
         values::write_sysctls(plan, procfs)?;
+        // Before the root may become read-only.
+        payload::make_working_directory(prepared.root(), &plan.process.cwd)?;
         rootfs::finish(prepared, &plan.rootfs)?;
         match console {
             Some(slave) => terminal::make_controlling(slave)?,
             None => payload::adapt_streams(&plan.process)?,
         }
-        payload::make_working_directory(&plan.process.cwd)?;
         let program = payload::prepare(&plan.process, plan.descriptors, procfs.own())?;
         notify::load_if_asked(wire, plan.process.seccomp.as_ref())?;
         Ok(program)

@@ -10,7 +10,6 @@
 use std::ffi::{CStr, CString};
 use std::io::{BufRead, BufReader};
 use std::os::fd::BorrowedFd;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 
 use nix::errno::Errno;
@@ -20,6 +19,7 @@ use nix::unistd::AccessFlags;
 use crate::error::{Context, Error, Kind, Result, strerror};
 use crate::plan::Descriptors;
 use crate::plan::process::Process;
+use crate::rootfs::Root;
 use crate::seccomp::Filter;
 use crate::security;
 use crate::sys::process as kernel;
@@ -121,19 +121,23 @@ pub fn refused(path: &CStr, errno: i32) -> Error {
 
 /// Makes the working directory if it is absent, for init alone: a container's image need not
 /// have it, but who runs exec in a folder that is not there has mistyped it (runc, crun).
-pub fn make_working_directory(cwd: &CStr) -> Result<()> {
-    match nix::unistd::access(cwd, AccessFlags::F_OK) {
-        Err(Errno::ENOENT) => {}
-        _ => return Ok(()),
+///
+/// CVE-2024-21626, CVE-2024-45310: beneath the root by descriptor, since init still has
+/// descriptors of the host's /proc, and below those a path of procfs leads out.
+pub fn make_working_directory(root: &Root, cwd: &CStr) -> Result<()> {
+    let parts: Vec<_> = cwd.to_str().unwrap_or_default().split('/').collect();
+    let path = parts
+        .into_iter()
+        .filter(|part| *part != ".")
+        .collect::<Vec<_>>()
+        .join("/");
+    if !root.is_missing(&path) {
+        return Ok(());
     }
-    let path = std::path::Path::new(std::ffi::OsStr::from_bytes(cwd.to_bytes()));
     let before = nix::sys::stat::umask(Mode::empty());
-    let made =
-        std::os::unix::fs::DirBuilderExt::mode(std::fs::DirBuilder::new().recursive(true), 0o755)
-            .create(path);
+    let made = root.directory(&path);
     nix::sys::stat::umask(before);
-    made.map_err(|e| Error::io("mkdir", path, &e))
-        .at("/process/cwd", || "process.cwd")
+    made.map(drop).at("/process/cwd", || "process.cwd")
 }
 
 fn enter_working_directory(cwd: &CStr) -> Result<()> {

@@ -175,10 +175,16 @@ impl Root {
         Ok((self.directory(parent)?, name))
     }
 
-    /// Opens the directory at `path`, relative to the root, made with its parents where
+    /// Whether there is nothing at `path`.
+    pub fn is_missing(&self, path: &str) -> bool {
+        let found = self.resolve(path.trim_start_matches('/'), OFlag::O_PATH);
+        found.is_err_and(|e| e.is(Errno::ENOENT))
+    }
+
+    /// Opens the directory at `path`, as seen from the root, made with its parents where
     /// missing.
     pub fn directory(&self, path: &str) -> Result<OwnedFd> {
-        self.make_directories(path, LINKS_MAX)
+        self.make_directories(path.trim_start_matches('/'), LINKS_MAX)
     }
 
     /// One lookup. `path` is relative to the root and may hold `..`, which stops at it.

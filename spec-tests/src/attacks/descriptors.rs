@@ -15,6 +15,7 @@ use crate::tests;
 tests! {
     "CVE-2024-21626" Attack a_cwd_of_a_leaked_descriptor_is_not_on_the_host;
     "CVE-2024-21626" Attack a_cwd_of_a_descriptor_that_the_caller_leaked_is_not_on_the_host;
+    "CVE-2024-21626, CVE-2024-45310" Attack a_cwd_that_is_missing_is_not_made_on_the_host;
     "CVE-2024-21626" Attack an_exec_cwd_of_a_leaked_descriptor_is_not_on_the_host;
     "CVE-2024-21626" Attack a_program_below_a_leaked_descriptor_is_not_run;
     "CVE-2024-21626" Attack a_cwd_link_to_a_leaked_descriptor_is_not_on_the_host;
@@ -74,6 +75,36 @@ fn a_cwd_of_a_descriptor_that_the_caller_leaked_is_not_on_the_host(case: &Case) 
         bundle.answers(&asks)?;
         let outcome = case.run_call(&bundle)?.fd(File::open("/")?, fd).run()?;
         nothing_seen(&outcome.stdout, asks.len(), &cwd)?;
+    }
+    Ok(())
+}
+
+/// A working directory that is not there is made, by init, which still has descriptors of its own.
+fn a_cwd_that_is_missing_is_not_made_on_the_host(case: &Case) -> Verdict {
+    let outside = case.folder("outside")?;
+    let below = outside.to_string_lossy().trim_start_matches('/').to_owned();
+    // A process of the host, by whose root a descriptor of the host's /proc leads there.
+    let own = std::process::id();
+    for fd in 3..16 {
+        for way in [
+            format!("{own}/root"),
+            format!("../{own}/root"),
+            "..".into(),
+            ".".into(),
+        ] {
+            let mut bundle = case.bundle_named("bundle")?;
+            bundle.symlink(format!("/proc/self/fd/{fd}/{way}/{below}"), "/work")?;
+            bundle.process()["cwd"] = json!(format!("/work/made{fd}/deep"));
+            bundle.answers(&[Ask::Process])?;
+            case.run_call(&bundle)?.run()?;
+            if let Some(entry) = std::fs::read_dir(&outside)?.next() {
+                let made = entry?.file_name();
+                return fail(format!(
+                    "init made {made:?} on the host by descriptor {fd}, {way}"
+                ));
+            }
+            std::fs::remove_dir_all(&bundle.dir)?;
+        }
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt;
 
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
+use serde_json::json;
 
 use crate::harness::case::Case;
 use crate::harness::container::parse_line;
@@ -28,7 +29,20 @@ tests! {
     "runc-create(8)" Compat a_name_of_every_allowed_character_is_accepted;
     "runc-create(8)" Compat options_of_the_engines_are_accepted;
     "runc-start(8)" Compat start_returns_before_the_payload_ends;
+    "runc-create(8)" Compat a_missing_cwd_is_made_in_a_read_only_root_too;
     "runc-create(8)" Compat streams_of_somebody_else_are_no_obstacle;
+}
+
+/// The folder is made before the root becomes read-only.
+fn a_missing_cwd_is_made_in_a_read_only_root_too(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    bundle.config["root"]["readonly"] = json!(true);
+    bundle.process()["cwd"] = json!("/./made/deep");
+    equal(
+        "cwd",
+        case.run_process(&mut bundle)?.cwd.as_str(),
+        "/made/deep",
+    )
 }
 
 fn run_ends_with_the_payloads_status(case: &Case) -> Verdict {
