@@ -41,7 +41,7 @@ pub struct Delete {
 
 impl Verb for Delete {
     const NAME: &'static str = "delete";
-    const ABOUT: &'static str = "Remove a container that has ended";
+    const ABOUT: &'static str = "Remove a container that has ended, or was not started";
 
     fn run(self, global: &Global) -> Result<u8> {
         let root = global.root()?;
@@ -57,7 +57,7 @@ impl Delete {
     fn delete(&self, root: &Root, id: &str) -> Result<()> {
         let result = match self.force {
             true => delete_whatever_it_does(root, id),
-            false => remove_ended(root, id),
+            false => remove_unused(root, id),
         };
         match result {
             Err(e) if e.kind() == Kind::NoSuchContainer => {
@@ -78,7 +78,7 @@ impl Delete {
 
 /// The end of `run`, which knows the hooks already.
 pub fn remove_own(root: &Root, id: &str, hooks: &Hooks) -> Result<()> {
-    destroy_with(open_ended(root, id)?, hooks)
+    destroy_with(open_unused(root, id)?, hooks)
 }
 
 /// The end of `checkpoint`: CRIU has ended the processes. The container is locked.
@@ -87,27 +87,32 @@ pub fn remove_dumped(container: Container) -> Result<()> {
     destroy(container)
 }
 
-/// Removes a container whose processes have ended; one that is in any other state stays as
-/// it is.
-fn remove_ended(root: &Root, id: &str) -> Result<()> {
-    destroy(open_ended(root, id)?).context(|| format!("delete {id:?}"))
+/// Removes a container whose payload has ended or never began; one in any other state stays
+/// as it is.
+fn remove_unused(root: &Root, id: &str) -> Result<()> {
+    open_unused(root, id)
+        .and_then(|container| {
+            processes::end_init(&container)?;
+            destroy(container)
+        })
+        .context(|| format!("delete {id:?}"))
 }
 
-/// Opens and locks.
-fn open_ended(root: &Root, id: &str) -> Result<Container> {
+/// Opens and locks, so that no `start` comes between.
+fn open_unused(root: &Root, id: &str) -> Result<Container> {
     let mut container = root.open(id)?;
     // Without the lock first, as its holder may be the `create` that has not ended yet.
-    refuse_unless_stopped(&mut container)?;
+    refuse_if_used(&mut container)?;
     container.lock(PATIENCE)?;
-    refuse_unless_stopped(&mut container)?;
+    refuse_if_used(&mut container)?;
     Ok(container)
 }
 
-/// SPEC: runc removes a created container too; runtime.md#delete wants an error, and so do
-/// crun and youki.
-fn refuse_unless_stopped(container: &mut Container) -> Result<()> {
+/// SPEC: runtime.md#delete wants an error for a created container too; runc and crun end its
+/// init, and their callers rely on it.
+fn refuse_if_used(container: &mut Container) -> Result<()> {
     match container.status()? {
-        Status::Stopped => Ok(()),
+        Status::Created | Status::Stopped => Ok(()),
         status => Err(Error::new(
             Kind::WrongState,
             format!(

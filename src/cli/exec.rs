@@ -34,9 +34,7 @@ pub struct Exec {
     pub detach: bool,
 
     /// Give the process a terminal
-    #[arg(short, long, value_name = "true|false", num_args = 0..=1, require_equals = true,
-          default_missing_value = "true", default_value = "false", hide_default_value = true,
-          action = clap::ArgAction::Set, hide_possible_values = true)]
+    #[arg(short, long)]
     pub tty: bool,
 
     /// Unix socket that receives the master end of the terminal

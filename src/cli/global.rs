@@ -139,7 +139,7 @@ impl Global {
         // First without the file, so that a file that cannot be opened is reported in the
         // form that was asked for.
         log::configure(level, format, None);
-        if let Some(place) = &self.log {
+        if let Some(place) = self.log.as_ref().filter(|place| !place.is_empty()) {
             log::configure(level, format, Some(Destination::open(place)?));
         }
         Ok(())

@@ -20,25 +20,21 @@ pub struct Kill {
     #[arg(short, long)]
     regex: bool,
 
-    /// Name of the container, and the signal: a number, or a name with or without SIG; TERM if
-    /// not given
-    #[arg(
-        value_names = ["CONTAINER", "SIGNAL"],
-        required = true,
-        trailing_var_arg = true,
-        num_args = 1..=2
-    )]
-    container_and_signal: Vec<String>,
+    /// Name of the container
+    #[arg(value_name = "CONTAINER")]
+    id: String,
+
+    /// A number, or a name with or without SIG; TERM if not given
+    #[arg(value_name = "SIGNAL")]
+    signal: Option<String>,
 }
 
 impl Verb for Kill {
     const NAME: &'static str = "kill";
     const ABOUT: &'static str = "Send a signal to a container's init";
-    const USAGE: Option<&'static str> = Some("[OPTIONS] <CONTAINER> [SIGNAL]");
 
     fn run(self, global: &Global) -> Result<u8> {
-        let id = &self.container_and_signal[0];
-        let signal = match self.container_and_signal.get(1) {
+        let signal = match &self.signal {
             Some(text) => signal::parse(text)?,
             None => libc::SIGTERM,
         };
@@ -48,8 +44,8 @@ impl Verb for Kill {
             kill(&mut container, signal, self.all).context(|| format!("kill {id:?}"))
         };
         match self.regex {
-            true => matching::each(&root, id, kill_one),
-            false => kill_one(id),
+            true => matching::each(&root, &self.id, kill_one),
+            false => kill_one(&self.id),
         }
         .map(|()| 0)
     }

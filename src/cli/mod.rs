@@ -34,6 +34,7 @@ mod resume;
 mod run;
 mod signal;
 mod spec;
+mod spelling;
 mod start;
 mod state;
 mod sub_cgroup;

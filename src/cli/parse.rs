@@ -11,7 +11,7 @@ use std::ffi::{OsStr, OsString};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, Args, Command, FromArgMatches};
 
-use super::{Call, Entry, Global, VERBS, version};
+use super::{Call, Entry, Global, VERBS, spelling, version};
 use crate::error::{Error, Kind, Result};
 use crate::log;
 
@@ -34,7 +34,10 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
     refuse_a_handler(&arguments[0])?;
     arguments[0] = "rt".into();
 
-    let matches = match global_command().try_get_matches_from(arguments.iter()) {
+    let command = global_command();
+    let words = arguments.split_off(1);
+    arguments.extend(spelling::unify(&command, words));
+    let matches = match command.try_get_matches_from(arguments.iter()) {
         Ok(matches) => matches,
         Err(e) if e.kind() == ErrorKind::DisplayHelp => {
             return Ok(Parsed::Text(help_of_everything()));
@@ -61,9 +64,8 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
 
 fn parse_verb(entry: &'static Entry, rest: Vec<OsString>, global: Global) -> Result<Parsed> {
     let command = verb_command(entry);
-    let name = OsString::from(entry.name);
-    let rest = rest.into_iter().map(|word| two_dashes(entry.name, word));
-    let arguments = std::iter::once(name).chain(rest);
+    let rest = spelling::unify(&command, rest);
+    let arguments = std::iter::once(OsString::from(entry.name)).chain(rest);
     match command.try_get_matches_from(arguments) {
         Ok(matches) => {
             log::debug(|| format!("{} (rt {})", entry.name, version::NUMBER));
@@ -82,15 +84,6 @@ fn parse_verb(entry: &'static Entry, rest: Vec<OsString>, global: Global) -> Res
         }
         Err(e) => Err(usage_error(&e)),
     }
-}
-
-/// go-runc writes this option with one dash, as Go's own flag package allows. None of these
-/// verbs has a payload's arguments behind its options.
-fn two_dashes(verb: &str, word: OsString) -> OsString {
-    if matches!(verb, "create" | "run" | "restore") && word == "-no-subreaper" {
-        return "--no-subreaper".into();
-    }
-    word
 }
 
 /// crun, called by such a name, runs the container in a virtual machine or a WebAssembly

@@ -330,8 +330,7 @@ impl Entered {
                 Some((Frame::Request(Request::Console), Some(master))) => {
                     match wishes.console_socket {
                         Some(path) => {
-                            terminal::send_to_console_socket(path.as_path(), master.as_fd())
-                                .context(|| "--console-socket")?;
+                            terminal::send_to_console_socket(path.as_path(), master.as_fd())?;
                         }
                         None => self.terminal = Some(foreground::terminal(master)?),
                     }

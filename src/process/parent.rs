@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::unistd::Pid;
 
 use crate::cgroup::{self, resctrl};
-use crate::error::{self, Context, Error, Result};
+use crate::error::{self, Error, Result};
 use crate::hooks;
 use crate::log;
 use crate::plan::cgroup::Placement;
@@ -323,8 +323,7 @@ impl Child {
                 let master = fd.ok_or_else(|| Error::system("init sent no terminal"))?;
                 match &wishes.console_socket {
                     Some(path) => {
-                        crate::terminal::send_to_console_socket(path.as_path(), master.as_fd())
-                            .context(|| "--console-socket")?;
+                        crate::terminal::send_to_console_socket(path.as_path(), master.as_fd())?;
                     }
                     None => self.terminal = Some(foreground::terminal(master)?),
                 }

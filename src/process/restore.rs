@@ -243,8 +243,7 @@ impl Making<'_> {
 
     fn take_terminal(&mut self, master: OwnedFd) -> Result<()> {
         match &self.wishes.console_socket {
-            Some(path) => crate::terminal::send_to_console_socket(path.as_path(), master.as_fd())
-                .context(|| "--console-socket"),
+            Some(path) => crate::terminal::send_to_console_socket(path.as_path(), master.as_fd()),
             None => {
                 self.terminal = Some(foreground::terminal(master)?);
                 Ok(())

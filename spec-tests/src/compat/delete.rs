@@ -1,4 +1,4 @@
-//! delete --force
+//! delete, with --force and without
 
 use crate::harness::case::Case;
 use crate::harness::verdict::{Verdict, equal};
@@ -12,6 +12,8 @@ tests! {
     "runc-delete(8)" Compat forced_delete_ends_every_process;
     "runc-delete(8)" Compat forced_delete_works_after_the_bundle_is_gone;
     "runc-delete(8)" Compat forced_delete_ends_a_container_that_ignores_signals;
+    "runc-delete(8), crun(1)" Compat delete_ends_a_created_container;
+    "runc-delete(8)" Compat delete_leaves_a_paused_container_alone;
     "crun(1)" Compat delete_by_a_pattern_removes_every_container_that_matches;
     "crun(1)" Compat delete_by_a_pattern_reports_what_cannot_be_removed;
 }
@@ -52,6 +54,29 @@ fn forced_delete_ends_a_created_container(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     case.create(&mut bundle)?;
     forced(case)
+}
+
+/// runtime.md#delete wants an error here. Both runtimes that engines know do it.
+fn delete_ends_a_created_container(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    let container = case.create(&mut bundle)?;
+    let pid = container.pid()?;
+    container.verb("delete").run()?.succeeded()?;
+    case.runtime(["state", &case.id]).run()?.refused()?;
+    equal(
+        "init's exit status",
+        case.exit_status(pid)?,
+        128 + libc::SIGKILL,
+    )
+}
+
+fn delete_leaves_a_paused_container_alone(case: &Case) -> Verdict {
+    case.need_cgroup2()?;
+    let mut bundle = case.bundle()?;
+    let container = case.started(&mut bundle)?;
+    container.verb("pause").run()?.succeeded()?;
+    container.verb("delete").run()?.refused()?;
+    equal("status after it", container.status()?, "paused")
 }
 
 fn forced_delete_ends_every_process(case: &Case) -> Verdict {
