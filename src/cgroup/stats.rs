@@ -133,7 +133,7 @@ fn memory(handle: &Handle) -> Result<Value> {
     let swap = number(handle, "memory.swap.current")?.unwrap_or(0);
     let swap_limit = number(handle, "memory.swap.max")?.unwrap_or(NO_LIMIT);
     let events = table(handle, "memory.events")?;
-    let none = json!({"failcnt": 0});
+    let none = json!({"limit": 0, "failcnt": 0});
     let mut memory = json!({
         "cache": get(&stat, "file"),
         "usage": {
@@ -158,8 +158,13 @@ fn memory(handle: &Handle) -> Result<Value> {
 
 fn pids(handle: &Handle) -> Result<Value> {
     let limit = number(handle, "pids.max")?.unwrap_or(0);
+    let current = match number(handle, "pids.current")? {
+        Some(current) => current,
+        // Without the controller, as runc does: processes in place of tasks.
+        None => handle.processes()?.len() as u64,
+    };
     Ok(json!({
-        "current": number(handle, "pids.current")?.unwrap_or(0),
+        "current": current,
         // 0 is "no limit" to the readers.
         "limit": if limit == NO_LIMIT { 0 } else { limit },
     }))

@@ -90,11 +90,9 @@ pub fn remove_dumped(container: Container) -> Result<()> {
 /// Removes a container whose payload has ended or never began; one in any other state stays
 /// as it is.
 fn remove_unused(root: &Root, id: &str) -> Result<()> {
-    open_unused(root, id)
-        .and_then(|container| {
-            processes::end_init(&container)?;
-            destroy(container)
-        })
+    let container = open_unused(root, id)?;
+    processes::end_init(&container)
+        .and_then(|()| destroy(container))
         .context(|| format!("delete {id:?}"))
 }
 
