@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
+use super::tree;
 use super::v2::{Directory, Watch};
 use crate::error::{Error, Kind, Result};
 use crate::sys;
@@ -140,9 +141,7 @@ impl Handle {
     /// The processes in the cgroup and below it, by their numbers in the reader's pid
     /// namespace. Those that it cannot see are left out.
     pub fn processes(&self) -> Result<Vec<Pid>> {
-        let mut pids = Vec::new();
-        add_processes(&self.directory, &mut pids)?;
-        Ok(pids)
+        tree::processes(&self.directory)
     }
 
     /// Sends SIGKILL to every process in the cgroup and below it. It does not wait for them
@@ -213,7 +212,7 @@ impl Handle {
     /// Removes the cgroup and those below it, and waits at most ten seconds for the killed
     /// processes in them to go. It kills none. What is gone already is no error.
     pub fn remove(&self) -> Result<()> {
-        remove(&self.mount, &self.path, Instant::now() + DEATH)
+        tree::remove(&self.mount, &self.path, Instant::now() + DEATH)
     }
 
     /// How many processes the out-of-memory killer has ended in the cgroup and below it.
@@ -346,57 +345,12 @@ fn is_gone(result: Result<()>) -> Result<bool> {
     }
 }
 
-fn list(pids: &[Pid]) -> String {
+/// Some of them, for a message.
+pub(super) fn list(pids: &[Pid]) -> String {
     let shown: Vec<String> = pids.iter().take(10).map(Pid::to_string).collect();
     match pids.len() {
         0 => "that this process cannot see".to_owned(),
         n if n > shown.len() => format!("{}, …", shown.join(", ")),
         _ => shown.join(", "),
-    }
-}
-
-fn add_processes(directory: &Directory, pids: &mut Vec<Pid>) -> Result<()> {
-    match directory.read("cgroup.procs") {
-        // 0 stands for a process that the reader's pid namespace does not have.
-        Ok(text) => pids.extend(
-            text.lines()
-                .filter_map(|line| line.parse().ok())
-                .filter(|n| *n > 0)
-                .map(Pid::from_raw),
-        ),
-        // A threaded cgroup: its processes are listed by the domain above it.
-        Err(e) if e.is(Errno::EOPNOTSUPP) => {}
-        Err(e) if e.is(Errno::ENODEV) || e.is(Errno::ENOENT) => return Ok(()),
-        Err(e) => return Err(e),
-    }
-    for name in directory.children()? {
-        if let Some(child) = directory.open(&name)? {
-            add_processes(&child, pids)?;
-        }
-    }
-    Ok(())
-}
-
-/// rmdir(2) says EBUSY while a process has not quite gone, or a cgroup is below.
-fn remove(parent: &Directory, path: &Path, deadline: Instant) -> Result<()> {
-    let mut pause = Duration::from_micros(50);
-    loop {
-        let busy = match parent.remove_empty(path) {
-            Err(e) if e.is(Errno::EBUSY) => e,
-            result => return result,
-        };
-        let Some(directory) = parent.open(path)? else {
-            return Ok(());
-        };
-        for child in directory.children()? {
-            remove(&directory, &child, deadline)?;
-        }
-        if Instant::now() > deadline {
-            let mut pids = Vec::new();
-            add_processes(&directory, &mut pids)?;
-            return Err(busy.with_hint(format!("processes in it: {}", list(&pids))));
-        }
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(10));
     }
 }

@@ -17,6 +17,7 @@ pub mod resctrl;
 mod settings;
 pub mod stats;
 pub mod systemd;
+mod tree;
 mod v2;
 
 #[cfg(test)]

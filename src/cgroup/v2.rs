@@ -54,6 +54,19 @@ impl Directory {
         }
     }
 
+    /// The directory above this one, which is itself below where a walk began; none where that
+    /// place, level 1, is reached.
+    pub fn above_on_level(&self, level: usize) -> Result<Option<Directory>> {
+        if level <= 1 {
+            return Ok(None);
+        }
+        let path = self.path.parent().unwrap_or(&self.path).to_owned();
+        match nix::fcntl::openat(&self.fd, "..", flags(), Mode::empty()) {
+            Ok(fd) => Ok(Some(Directory { fd, path })),
+            Err(errno) => Err(failed("open", &path, errno)),
+        }
+    }
+
     pub fn path(&self) -> &Path {
         &self.path
     }

@@ -1,5 +1,6 @@
 //! Links in the root file system that lead to the host
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -20,7 +21,8 @@ tests! {
     "CVE-2019-18837" Attack a_dangling_link_as_destination_makes_nothing_on_the_host;
     "CVE-2023-27561, CVE-2023-28642" Attack a_proc_link_does_not_undo_the_masks;
     "CVE-2023-27561, CVE-2023-28642" Attack a_sys_link_does_not_undo_the_masks;
-    "CVE-2025-52565" Attack a_console_link_makes_nothing_on_the_host;
+    "CVE-2025-52565, CVE-2026-88264" Attack a_console_link_makes_nothing_on_the_host;
+    "CVE-2026-88265" Attack a_null_link_does_not_make_a_stream_of_a_file_of_the_host;
     "" Attack a_cwd_link_makes_nothing_on_the_host;
     "" Attack links_of_tmpcopyup_are_copied_as_links;
 }
@@ -175,21 +177,66 @@ fn a_sys_link_does_not_undo_the_masks(case: &Case) -> Verdict {
 }
 
 fn a_console_link_makes_nothing_on_the_host(case: &Case) -> Verdict {
-    let (outside, mut bundle) = (outside(case)?, case.bundle()?);
-    bundle
-        .without_mount("/dev")
-        .without_mount("/dev/shm")
-        .without_mount("/dev/mqueue");
-    bundle.symlink(outside.join("console"), "/dev/console")?;
-    bundle.symlink(outside.join("ptmx"), "/dev/ptmx")?;
-    bundle.process()["terminal"] = json!(true);
-    bundle.answers(&[Ask::Process])?.write()?;
+    let outside = outside(case)?;
     let socket = crate::harness::console::FdSocket::listen(case)?;
-    let call = case
-        .runtime(["create", "--console-socket"])
-        .arg(socket.path());
-    call.arg("--bundle").arg(&bundle.dir).arg(&case.id).run()?;
-    stayed_empty(&outside)
+    for readonly in [false, true] {
+        let mut bundle = case.bundle_named(&format!("bundle-{readonly}"))?;
+        bundle
+            .without_mount("/dev")
+            .without_mount("/dev/shm")
+            .without_mount("/dev/mqueue");
+        bundle.symlink(outside.join("console"), "/dev/console")?;
+        bundle.symlink(outside.join("ptmx"), "/dev/ptmx")?;
+        bundle.config["root"]["readonly"] = json!(readonly);
+        bundle.process()["terminal"] = json!(true);
+        bundle.answers(&[Ask::Process])?.write()?;
+        let id = format!("{}-{readonly}", case.id);
+        let call = case
+            .runtime(["create", "--console-socket"])
+            .arg(socket.path());
+        call.arg("--bundle").arg(&bundle.dir).arg(&id).run()?;
+        case.runtime(["delete", "--force", &id]).run()?;
+        stayed_empty(&outside)?;
+    }
+    Ok(())
+}
+
+/// The runtime swaps the host's /dev/null among the streams for the container's, and gives streams to the payload's
+/// user.
+fn a_null_link_does_not_make_a_stream_of_a_file_of_the_host(case: &Case) -> Verdict {
+    case.need_root()?;
+    let file = case.file("null", "of the host")?;
+    let before = std::fs::metadata(&file)?;
+    let folder = case.dir.to_string_lossy().into_owned();
+    let own = std::process::id();
+    // By its path, and by a descriptor of the host's /proc that the runtime may still have.
+    let mut ways = vec![folder.clone(), format!("../..{folder}")];
+    ways.extend((3..12).map(|fd| format!("/proc/self/fd/{fd}/{own}/root{folder}")));
+    for (n, way) in ways.iter().enumerate() {
+        for whole in [false, true] {
+            let mut bundle = case.bundle_named(&format!("bundle{n}{whole}"))?;
+            without_dev(&mut bundle)?;
+            if whole {
+                bundle.symlink(way, "/dev")?;
+            } else {
+                bundle.mkdir("/dev")?;
+                bundle.symlink(format!("{way}/null"), "/dev/null")?;
+            }
+            bundle.process()["user"] = json!({"uid": 1234, "gid": 1234});
+            let fd = 0;
+            bundle.answers(&[Ask::WriteFd {
+                fd,
+                text: "attack".into(),
+            }])?;
+            let null = std::process::Stdio::null();
+            case.run_call(&bundle)?.stdin(null).run()?;
+            let after = std::fs::metadata(&file)?;
+            if (after.uid(), after.len()) != (before.uid(), before.len()) {
+                return fail(format!("{way}: the payload got a file of the host"));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn a_cwd_link_makes_nothing_on_the_host(case: &Case) -> Verdict {

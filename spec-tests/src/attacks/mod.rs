@@ -3,6 +3,7 @@
 
 mod descriptors;
 mod identity;
+mod leftovers;
 mod links;
 mod masks;
 mod programs;
@@ -17,4 +18,5 @@ pub const TESTS: &[&[Test]] = &[
     masks::TESTS,
     races::TESTS,
     identity::TESTS,
+    leftovers::TESTS,
 ];

@@ -1,0 +1,115 @@
+//! A cgroup with all that is below it.
+//!
+//! A payload that was given its cgroup may put cgroups into one another as deep as it likes, so
+//! a walk holds two descriptors, whatever the depth, and goes back up by `..`: a cgroup never
+//! gets another parent.
+//!
+//! Runs in: parent.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::unistd::Pid;
+
+use super::handle::list;
+use super::v2::Directory;
+use crate::error::Result;
+
+/// The processes in `top` and below it that the reader's pid namespace has.
+pub fn processes(top: &Directory) -> Result<Vec<Pid>> {
+    let mut pids = Vec::new();
+    // What is still to be looked into, by the level; and where the walk is, unless at the top.
+    let mut levels = vec![look_into(top, &mut pids)?];
+    let mut place: Option<Directory> = None;
+    while let Some(names) = levels.last_mut() {
+        let here = place.as_ref().unwrap_or(top);
+        if let Some(name) = names.pop() {
+            if let Some(child) = here.open(&name)? {
+                levels.push(look_into(&child, &mut pids)?);
+                place = Some(child);
+            }
+        } else {
+            levels.pop();
+            let above = here.above_on_level(levels.len())?;
+            place = above;
+        }
+    }
+    Ok(pids)
+}
+
+/// Adds the processes of one cgroup, and names those right below it.
+fn look_into(directory: &Directory, pids: &mut Vec<Pid>) -> Result<Vec<PathBuf>> {
+    match directory.read("cgroup.procs") {
+        // 0 stands for a process that the reader's pid namespace does not have.
+        Ok(text) => pids.extend(
+            text.lines()
+                .filter_map(|line| line.parse().ok())
+                .filter(|n| *n > 0)
+                .map(Pid::from_raw),
+        ),
+        // A threaded cgroup: its processes are listed by the domain above it.
+        Err(e) if e.is(Errno::EOPNOTSUPP) => {}
+        Err(e) if e.is(Errno::ENODEV) || e.is(Errno::ENOENT) => return Ok(Vec::new()),
+        Err(e) => return Err(e),
+    }
+    directory.children()
+}
+
+/// Removes the cgroup `path` of `parent` with those below it, and waits until `deadline` for
+/// killed processes to go: rmdir(2) says EBUSY while one has not quite gone.
+pub fn remove(parent: &Directory, path: &Path, deadline: Instant) -> Result<()> {
+    let mut pause = Duration::from_micros(50);
+    loop {
+        let busy = match parent.remove_empty(path) {
+            Err(e) if e.is(Errno::EBUSY) => e,
+            result => return result,
+        };
+        let Some(top) = parent.open(path)? else {
+            return Ok(());
+        };
+        remove_below(&top)?;
+        if parent.remove_empty(path).is_ok() {
+            return Ok(());
+        }
+        if Instant::now() > deadline {
+            return Err(busy.with_hint(format!("processes in it: {}", list(&processes(&top)?))));
+        }
+        std::thread::sleep(pause);
+        pause = (pause * 2).min(Duration::from_millis(10));
+    }
+}
+
+/// Removes what is not in use below `top`, the deepest first.
+fn remove_below(top: &Directory) -> Result<()> {
+    // Each level with its own name in the one above.
+    let mut levels = vec![(PathBuf::new(), top.children()?)];
+    let mut place: Option<Directory> = None;
+    while let Some((_, names)) = levels.last_mut() {
+        let here = place.as_ref().unwrap_or(top);
+        if let Some(name) = names.pop() {
+            if let Some(child) = busy(here, &name)? {
+                let names = child.children()?;
+                if !names.is_empty() {
+                    levels.push((name, names));
+                    place = Some(child);
+                }
+            }
+        } else if let Some((name, _)) = levels.pop() {
+            let above = here.above_on_level(levels.len())?;
+            place = above;
+            if !levels.is_empty() {
+                busy(place.as_ref().unwrap_or(top), &name)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Removes one cgroup; or opens it, where it is in use.
+fn busy(parent: &Directory, name: &Path) -> Result<Option<Directory>> {
+    match parent.remove_empty(name) {
+        Err(e) if e.is(Errno::EBUSY) => parent.open(name),
+        result => result.map(|()| None),
+    }
+}
