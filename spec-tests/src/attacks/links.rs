@@ -206,21 +206,29 @@ fn a_console_link_makes_nothing_on_the_host(case: &Case) -> Verdict {
 fn a_null_link_does_not_make_a_stream_of_a_file_of_the_host(case: &Case) -> Verdict {
     case.need_root()?;
     let file = case.file("null", "of the host")?;
-    let before = std::fs::metadata(&file)?;
+    let owner = std::fs::metadata(&file)?.uid();
     let folder = case.dir.to_string_lossy().into_owned();
     let own = std::process::id();
     // By its path, and by a descriptor of the host's /proc that the runtime may still have.
     let mut ways = vec![folder.clone(), format!("../..{folder}")];
     ways.extend((3..12).map(|fd| format!("/proc/self/fd/{fd}/{own}/root{folder}")));
     for (n, way) in ways.iter().enumerate() {
-        for whole in [false, true] {
-            let mut bundle = case.bundle_named(&format!("bundle{n}{whole}"))?;
+        for place in ["/dev", "/dev/null", "volume"] {
+            let mut bundle = case.bundle_named(&format!("bundle{n}{}", place.len()))?;
             without_dev(&mut bundle)?;
-            if whole {
-                bundle.symlink(way, "/dev")?;
-            } else {
-                bundle.mkdir("/dev")?;
-                bundle.symlink(format!("{way}/null"), "/dev/null")?;
+            match place {
+                "/dev" => bundle.symlink(way, place)?,
+                "volume" => {
+                    // Devices are the bundle's own matter then.
+                    let volume = bundle.dir.join(place);
+                    std::fs::create_dir(&volume)?;
+                    std::os::unix::fs::symlink(format!("{way}/null"), volume.join("null"))?;
+                    bundle.bind(&volume, "/dev", &["rw"]);
+                }
+                _ => {
+                    bundle.mkdir("/dev")?;
+                    bundle.symlink(format!("{way}/null"), place)?;
+                }
             }
             bundle.process()["user"] = json!({"uid": 1234, "gid": 1234});
             let fd = 0;
@@ -230,8 +238,8 @@ fn a_null_link_does_not_make_a_stream_of_a_file_of_the_host(case: &Case) -> Verd
             }])?;
             let null = std::process::Stdio::null();
             case.run_call(&bundle)?.stdin(null).run()?;
-            let after = std::fs::metadata(&file)?;
-            if (after.uid(), after.len()) != (before.uid(), before.len()) {
+            let text = std::fs::read_to_string(&file)?;
+            if std::fs::metadata(&file)?.uid() != owner || text != "of the host" {
                 return fail(format!("{way}: the payload got a file of the host"));
             }
         }
