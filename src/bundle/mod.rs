@@ -23,6 +23,7 @@ pub mod words;
 
 use std::path::{Path, PathBuf};
 
+pub use checks::Violation;
 pub use config::{Config, Process};
 pub use example::example;
 #[cfg(test)]
@@ -50,21 +51,37 @@ impl Bundle {
     /// Reads and checks the bundle in `dir`, with config.json from elsewhere if `config`
     /// says so. Everything that is wrong with config.json comes in one error, joined by `; `.
     pub fn open(dir: &Path, config: Option<&Path>) -> Result<Bundle> {
-        let dir = std::fs::canonicalize(dir)
-            .map_err(|e| Error::io("open", dir, &e))
-            .context(|| "bundle")?;
-        if !dir.is_dir() {
-            return Err(
-                Error::syscall("open", format_args!("{dir:?}"), libc::ENOTDIR).within("bundle"),
-            );
-        }
-        let path = config.map_or_else(|| dir.join("config.json"), Path::to_owned);
-        let source = std::fs::read(&path)
-            .map_err(|e| Error::io("open", &path, &e))
-            .map_err(|e| hint_for_missing_config(e, config))?;
+        let (source, dir) = read_files(dir, config)?;
         let mut bundle = Bundle::from_config(source, dir)?;
         bundle.root = find_root(&bundle)?;
         Ok(bundle)
+    }
+
+    /// Reads the bundle as [`Bundle::open`] does, and says every rule that it breaks in place of
+    /// refusing it, the folder of the root file system last. An error is what makes it
+    /// unreadable.
+    pub fn examine(
+        dir: &Path,
+        config: Option<&Path>,
+    ) -> Result<(Bundle, Vec<Violation>, Result<()>)> {
+        let (source, dir) = read_files(dir, config)?;
+        let config: Config = read::parse(&source).context(|| "config.json")?;
+        let violations = checks::violations(&config, &source);
+        let mut bundle = Bundle {
+            root: dir.join(root_path(&config)),
+            dir,
+            config,
+            warnings: unknown::warnings(&source),
+            source,
+        };
+        let root = find_root(&bundle).map(|root| bundle.root = root);
+        Ok((bundle, violations, root))
+    }
+
+    /// Where in config.json the value at `pointer` begins, or if it is not there, what should
+    /// hold it.
+    pub fn offset_of(&self, pointer: &str) -> usize {
+        place::offset_of(&self.source, pointer)
     }
 
     /// Reads the copy of config.json that a container's state keeps, whose bundle was at
@@ -134,6 +151,23 @@ pub fn destinations(source: &[u8]) -> Result<Vec<String>> {
 /// when the command line has had its say too.
 pub fn resources_from_json(source: &[u8]) -> Result<Resources> {
     read::parse(source)
+}
+
+/// config.json and the bundle's folder, absolute and without symbolic links.
+fn read_files(dir: &Path, config: Option<&Path>) -> Result<(Vec<u8>, PathBuf)> {
+    let dir = std::fs::canonicalize(dir)
+        .map_err(|e| Error::io("open", dir, &e))
+        .context(|| "bundle")?;
+    if !dir.is_dir() {
+        return Err(
+            Error::syscall("open", format_args!("{dir:?}"), libc::ENOTDIR).within("bundle"),
+        );
+    }
+    let path = config.map_or_else(|| dir.join("config.json"), Path::to_owned);
+    let source = std::fs::read(&path)
+        .map_err(|e| Error::io("open", &path, &e))
+        .map_err(|e| hint_for_missing_config(e, config))?;
+    Ok((source, dir))
 }
 
 fn root_path(config: &Config) -> &str {

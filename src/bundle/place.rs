@@ -94,6 +94,81 @@ fn after_string(source: &[u8], at: usize) -> usize {
     source.len()
 }
 
+/// The offset of the value at `pointer`, or of the innermost value on the way to it that is
+/// there. The text has to be JSON.
+pub fn offset_of(source: &[u8], pointer: &str) -> usize {
+    let mut at = next_token(source, 0);
+    for part in pointer.split('/').skip(1) {
+        match find_part(source, at, part) {
+            Some(inner) => at = inner,
+            None => break,
+        }
+    }
+    at
+}
+
+/// The offset of one part of the object or list at `at`.
+fn find_part(source: &[u8], at: usize, part: &str) -> Option<usize> {
+    let is_object = match source.get(at)? {
+        b'{' => true,
+        b'[' => false,
+        _ => return None,
+    };
+    let mut at = next_token(source, at + 1);
+    for index in 0.. {
+        let here = if is_object {
+            let after = after_string(source, at);
+            let key: String = serde_json::from_slice(source.get(at..after)?).ok()?;
+            at = next_token(source, next_token(source, after) + 1);
+            pointer_part(&key) == part
+        } else {
+            !matches!(source.get(at)?, b']') && part == index.to_string()
+        };
+        if here {
+            return Some(at);
+        }
+        at = next_token(source, after_value(source, at));
+        if *source.get(at)? != b',' {
+            return None;
+        }
+        at = next_token(source, at + 1);
+    }
+    None
+}
+
+fn next_token(source: &[u8], at: usize) -> usize {
+    let rest = source.get(at..).unwrap_or_default();
+    let blanks = rest.iter().take_while(|byte| byte.is_ascii_whitespace());
+    at + blanks.count()
+}
+
+/// The place after the value that begins at `at`.
+fn after_value(source: &[u8], mut at: usize) -> usize {
+    let mut depth = 0_usize;
+    while let Some(byte) = source.get(at) {
+        match byte {
+            b'"' => {
+                at = after_string(source, at);
+                if depth == 0 {
+                    return at;
+                }
+                continue;
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' | b',' if depth == 0 => return at,
+            b'}' | b']' => {
+                depth -= 1;
+                if depth == 0 {
+                    return at + 1;
+                }
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    at
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -113,6 +188,28 @@ mod tests {
             (3, 10, "/e"),
         ] {
             assert_eq!(pointer_at(source, line, column), pointer, "{line}:{column}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_found_by_its_pointer() {
+        let source = br#" {"a": [1, {"b\"/c": "x,y]", "d": {}}], "e": null, "~k": [ ] }"#;
+        let rest = |pointer| &source[offset_of(source, pointer)..];
+        for (pointer, start) in [
+            ("", "{\"a\""),
+            ("/a", "[1,"),
+            ("/a/0", "1,"),
+            ("/a/1/d", "{}}"),
+            ("/a/1/b\"~1c", "\"x,y"),
+            ("/e", "null"),
+            ("/~0k", "[ ]"),
+            // What is not there: what should hold it.
+            ("/~0k/0", "[ ]"),
+            ("/a/7", "[1,"),
+            ("/e/f", "null"),
+            ("/nowhere", "{\"a\""),
+        ] {
+            assert!(rest(pointer).starts_with(start.as_bytes()), "{pointer}");
         }
     }
 

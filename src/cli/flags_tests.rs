@@ -13,13 +13,13 @@ use super::{Global, VERBS};
 const TAILS: [(&str, &str); 4] = [
     ("exec", "ID sh"),
     ("mounts", "add ID FILE"),
-    ("list spec features", ""),
+    ("list check spec features", ""),
     ("", "ID"),
 ];
 
 /// (verb, options, who passes them). An option that takes a value has one; `-no-subreaper` is
 /// go-runc's.
-const OPTIONS: [(&str, &str, &str); 68] = [
+const OPTIONS: [(&str, &str, &str); 70] = [
     ("", "--root R|--root=R", "all engines; cri-o with ="),
     (
         "",
@@ -172,6 +172,12 @@ const OPTIONS: [(&str, &str, &str); 68] = [
         "--l3-cache-schema L3:0=f|--mem-bw-schema MB:0=20",
         "runc's people",
     ),
+    (
+        "check",
+        "--bundle B|-b B|--config F|-f F",
+        "people, as create",
+    ),
+    ("check", "--json", "programs that start containers"),
     ("spec", "-b B|--bundle B", "runc's people"),
     ("spec", "-f F|--file F", "crun's people"),
     ("spec", "--rootless", "people"),

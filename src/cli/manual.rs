@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 /// What rt(1) says beside its options. What a verb does belongs into its own definition.
 const MORE: &str = r#".SH "EXIT STATUS"
 That of the payload, or 128 plus the number of the signal that ended it, of a run or exec in the foreground. 1 where rt failed, 255 where exec could
-not start its process. The reason is on standard error, in one line, with a second one for a remedy where one is known.
+not start its process, and 1 of a check that found errors. The reason is on standard error, in one line, with a second one for a remedy where one is known.
 .SH ENVIRONMENT
 .TP
 \fBXDG_RUNTIME_DIR\fR

@@ -7,6 +7,7 @@
 //! Runs in: parent, with the caller's privileges.
 
 mod bundle_options;
+mod check;
 mod checkpoint;
 mod create;
 mod criu_options;
@@ -55,7 +56,7 @@ pub use output::print;
 pub use parse::{Parsed, parse};
 
 /// Every verb, in the order of the help text.
-static VERBS: [Entry; 18] = [
+static VERBS: [Entry; 19] = [
     entry::<create::Create>(),
     entry::<start::Start>(),
     entry::<run::Run>(),
@@ -72,6 +73,7 @@ static VERBS: [Entry; 18] = [
     entry::<checkpoint::Checkpoint>(),
     entry::<restore::Restore>(),
     entry::<mounts::Mounts>(),
+    entry::<check::Check>(),
     entry::<spec::Spec>(),
     entry::<features::Features>(),
 ];

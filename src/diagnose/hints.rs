@@ -41,7 +41,8 @@ impl Situation {
     }
 }
 
-fn sysctl(name: &str) -> Option<u64> {
+/// A number below /proc/sys. None where there is none that can be read.
+pub fn sysctl(name: &str) -> Option<u64> {
     let text = std::fs::read_to_string(Path::new("/proc/sys").join(name)).ok()?;
     text.trim().parse().ok()
 }

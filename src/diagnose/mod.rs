@@ -1,9 +1,11 @@
 //! Why it did not work, and what to do.
 //!
-//! Owns the form in which an error leaves the process. Only `main` reports one.
+//! Owns the form in which an error leaves the process (only `main` reports one), and
+//! [`check`], which looks for what will go wrong before anything is made.
 //!
 //! Runs in: parent.
 
+pub mod check;
 mod hints;
 
 use std::io::Write;

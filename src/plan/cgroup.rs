@@ -23,7 +23,7 @@ pub enum CgroupManager {
     Disabled,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cgroup {
     pub placement: Placement,
     /// (file, value) pairs, written in this order after the cgroup is made and before the
@@ -39,9 +39,10 @@ pub struct Cgroup {
     pub required: bool,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Placement {
     /// The caller wants the container in its own cgroup, `--cgroup-manager=disabled`.
+    #[default]
     Disabled,
     /// There is no place for one.
     None { reason: String },

@@ -5,6 +5,7 @@
 use std::ffi::CString;
 
 use super::cgroup::{Cgroup, CgroupManager};
+use super::faults::Faults;
 use super::hooks::Hooks;
 use super::namespaces::{Kind, Namespaces};
 use super::process::Process;
@@ -70,35 +71,63 @@ impl Plan {
     /// Decides everything about the container. What cannot be done is refused here, before
     /// anything exists.
     pub fn for_create(bundle: &Bundle, options: &CreateOptions, host: &Host) -> Result<Plan> {
-        // What is not of config.json, an option of the command line, has no place in it.
-        Plan::decide(bundle, options, host).map_err(|e| match e.pointer() {
-            Some(_) => e.within("config.json"),
-            None => e,
-        })
+        let mut faults = Faults::default();
+        let plan = Plan::decide(bundle, options, host, &mut faults);
+        match (faults.into_first(), plan) {
+            // What is not of config.json, an option of the command line, has no place in it.
+            (Some(fault), _) if fault.pointer().is_some() => Err(fault.within("config.json")),
+            (Some(fault), _) => Err(fault),
+            (None, Some(plan)) => Ok(plan),
+            (None, None) => Err(Error::system("there is no plan, and nothing is at fault")),
+        }
     }
 
-    fn decide(bundle: &Bundle, options: &CreateOptions, host: &Host) -> Result<Plan> {
+    /// Decides as much as can be, and says everything that stands in the way, in the order in
+    /// which `create` would meet it. A plan with faults is for looking at: what could not be
+    /// decided is missing from it.
+    pub fn examine(
+        bundle: &Bundle,
+        options: &CreateOptions,
+        host: &Host,
+    ) -> (Option<Plan>, Vec<Error>) {
+        let mut faults = Faults::default();
+        let plan = Plan::decide(bundle, options, host, &mut faults);
+        (plan, faults.into_all())
+    }
+
+    fn decide(
+        bundle: &Bundle,
+        options: &CreateOptions,
+        host: &Host,
+        faults: &mut Faults,
+    ) -> Option<Plan> {
         let config = &bundle.config;
         let mut warnings = bundle.warnings.clone();
-        annotations::check(bundle)?;
+        faults.take(annotations::check(bundle));
         tolerate(config, &mut warnings);
-        let namespaces = Namespaces::plan(config, host, &mut warnings)?;
+        let namespaces = Namespaces::plan(config, host, &mut warnings, faults);
+        let namespaces = faults.take(namespaces)?;
         if let Some((uids, gids)) = namespaces.ids_inside(host) {
-            mounts::check_ids(config, uids, gids)?;
+            faults.take(mounts::check_ids(config, uids, gids));
         }
         let process = config
             .process
             .as_ref()
-            .ok_or_else(|| Error::invalid("process: is missing").with_pointer("/process"))?;
-        let mut process =
-            Process::for_init(process, bundle, options, &namespaces, host, &mut warnings)?;
-        let mut rootfs = Rootfs::plan(
-            bundle,
-            options,
-            &namespaces,
-            host,
-            process.terminal.is_some(),
-        )?;
+            .ok_or_else(|| Error::invalid("process: is missing").with_pointer("/process"));
+        let process = process.and_then(|process| {
+            Process::for_init(
+                process,
+                bundle,
+                options,
+                &namespaces,
+                host,
+                &mut warnings,
+                faults,
+            )
+        });
+        let mut process = faults.take(process)?;
+        let terminal = process.terminal.is_some();
+        let mut rootfs = Rootfs::plan(bundle, options, &namespaces, host, terminal, faults);
         let notify = notify::plan(
             options.notify_directory.as_ref(),
             &mut rootfs,
@@ -109,19 +138,20 @@ impl Plan {
             None | Some("") => Ok(None),
             Some(name) => c_string(name, pointer).map(Some),
         };
-        Ok(Plan {
+        let cgroup = Cgroup::plan(bundle, options, &namespaces, host, &mut warnings);
+        Some(Plan {
             id: options.id.clone(),
             bundle: HostPath::new(&bundle.dir),
             annotations: (*bundle.config.annotations).clone(),
             pidfd_receiver: annotations::path(bundle, annotations::PIDFD_RECEIVER),
-            cgroup: Cgroup::plan(bundle, options, &namespaces, host, &mut warnings)?,
+            cgroup: faults.or_default(cgroup),
             rootfs,
-            hooks: Hooks::plan(bundle)?,
-            sysctls: sysctl::plan(config, host)?,
-            net_devices: net_devices::plan(config, host)?,
-            intel_rdt: intel_rdt::plan(config, &options.id, host)?,
-            hostname: name(&config.hostname, "/hostname")?,
-            domainname: name(&config.domainname, "/domainname")?,
+            hooks: faults.or_default(Hooks::plan(bundle)),
+            sysctls: faults.or_default(sysctl::plan(config, host)),
+            net_devices: faults.or_default(net_devices::plan(config, host)),
+            intel_rdt: faults.or_default(intel_rdt::plan(config, &options.id, host)),
+            hostname: faults.or_default(name(&config.hostname, "/hostname")),
+            domainname: faults.or_default(name(&config.domainname, "/domainname")),
             descriptors: options.descriptors,
             notify,
             rootless: is_rootless(options, host),

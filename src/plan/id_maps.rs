@@ -19,6 +19,17 @@ pub fn plan(linux: &Linux, host: &Host, warnings: &mut Vec<String>) -> Result<Id
     choose_writer(uids, gids, host)
 }
 
+/// The maps of config.json where they are refused, for what follows from them.
+pub fn as_given(linux: &Linux) -> Option<IdMaps> {
+    let (uids, gids) = (ranges(&linux.uid_mappings), ranges(&linux.gid_mappings));
+    let given = !uids.is_empty() && !gids.is_empty();
+    given.then_some(IdMaps {
+        uids,
+        gids,
+        writer: IdMapWriter::Newidmap,
+    })
+}
+
 /// Lines of config.json.
 pub fn ranges(maps: &[IdMapping]) -> Vec<IdRange> {
     let ranges = maps.iter().map(|map| IdRange {

@@ -3,6 +3,7 @@
 //! Runs in: parent; a function of its arguments.
 
 use super::create::CreateOptions;
+use super::faults::Faults;
 use super::mounts;
 use super::namespaces::Namespaces;
 use super::rootfs::{Mount, Rootfs, Source};
@@ -17,11 +18,15 @@ pub fn for_mounts(
     host: &Host,
 ) -> Result<(Rootfs, Namespaces)> {
     let config = &bundle.config;
-    let namespaces = Namespaces::plan(config, host, &mut Vec::new())?;
+    let mut faults = Faults::default();
+    let namespaces = Namespaces::plan(config, host, &mut Vec::new(), &mut faults)?;
     if let Some((uids, gids)) = namespaces.ids_inside(host) {
-        mounts::check_ids(config, uids, gids)?;
+        faults.take(mounts::check_ids(config, uids, gids));
     }
-    let rootfs = Rootfs::plan(bundle, options, &namespaces, host, false)?;
+    let rootfs = Rootfs::plan(bundle, options, &namespaces, host, false, &mut faults);
+    if let Some(first) = faults.into_first() {
+        return Err(first);
+    }
     for (index, entry) in rootfs.mounts.iter().enumerate() {
         refuse_what_comes_at_create_alone(entry).at(&format!("/mounts/{index}"), || {
             format!("mounts[{index}] ({})", entry.destination)

@@ -17,6 +17,7 @@ mod create;
 mod device_rules;
 mod devices;
 mod exec;
+mod faults;
 #[cfg(test)]
 pub mod golden;
 pub mod hooks;

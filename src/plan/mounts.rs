@@ -4,6 +4,7 @@
 
 use std::ffi::CString;
 
+use super::faults::Faults;
 use super::namespaces::{IdRange, Namespaces, maps_inside};
 use super::rootfs::{FileSystem, Mount, MountLabel, Source};
 use super::{ContainerPath, HostPath, c_string, mount_ids, mount_label};
@@ -24,10 +25,11 @@ pub fn plan(
     namespaces: &Namespaces,
     host: &Host,
     label: Option<&MountLabel>,
-) -> Result<Vec<Mount>> {
+    faults: &mut Faults,
+) -> Vec<Mount> {
     let mounts = bundle.config.mounts.iter().enumerate();
     mounts
-        .map(|(index, mount)| {
+        .filter_map(|(index, mount)| {
             let name = mount.destination.as_deref().unwrap_or_default();
             let planned = plan_one(index, mount, bundle).and_then(|planned| {
                 let id_map = mount_ids::plan(mount, bundle.config.linux(), namespaces, host)?;
@@ -41,9 +43,9 @@ pub fn plan(
                 }
                 planned
             });
-            planned.at(&format!("/mounts/{index}"), || {
+            faults.take(planned.at(&format!("/mounts/{index}"), || {
                 format!("mounts[{index}] ({name})")
-            })
+            }))
         })
         .collect()
 }

@@ -1,5 +1,6 @@
 //! Namespaces: which are new, which are joined, and the id maps of a new user namespace.
 
+use super::faults::Faults;
 use super::{HostPath, id_maps};
 use crate::bundle::Config;
 use crate::error::{Error, Result};
@@ -97,7 +98,12 @@ pub struct Namespaces {
 impl Namespaces {
     /// The namespaces of config.json. A caller without CAP_SYS_ADMIN can make none without a
     /// user namespace, so one is added for it, as crun does.
-    pub fn plan(config: &Config, host: &Host, warnings: &mut Vec<String>) -> Result<Namespaces> {
+    pub fn plan(
+        config: &Config,
+        host: &Host,
+        warnings: &mut Vec<String>,
+        faults: &mut Faults,
+    ) -> Result<Namespaces> {
         let linux = config.linux();
         let mut list = Vec::new();
         for (n, given) in linux.namespaces.iter().enumerate() {
@@ -132,7 +138,8 @@ impl Namespaces {
             ..Namespaces::default()
         };
         if namespaces.is_new(Kind::User) {
-            namespaces.id_maps = Some(id_maps::plan(linux, host, warnings)?);
+            let maps = faults.take(id_maps::plan(linux, host, warnings));
+            namespaces.id_maps = maps.or_else(|| id_maps::as_given(linux));
         }
         if namespaces.is_new(Kind::Time) {
             let offsets = linux.time_offsets.iter();

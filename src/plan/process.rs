@@ -3,6 +3,7 @@
 use std::ffi::CString;
 
 use super::create::{CreateOptions, keyring_name};
+use super::faults::Faults;
 use super::namespaces::{IdMapWriter, IdRange, Namespaces, maps_inside};
 use super::{Descriptors, annotations, c_string, capabilities, personality, scheduling};
 use crate::bundle::{Bundle, config};
@@ -109,19 +110,21 @@ impl Process {
         namespaces: &Namespaces,
         host: &Host,
         warnings: &mut Vec<String>,
+        faults: &mut Faults,
     ) -> Result<Process> {
         let maps = namespaces.id_maps.as_ref();
         let setgroups_denied = host.user_namespace.setgroups_denied
             || maps.is_some_and(|maps| maps.writer == IdMapWriter::Itself);
         let mut process = Process::from_config(given, host, warnings)?;
-        announce(options.descriptors, &mut process.env)?;
+        faults.take(announce(options.descriptors, &mut process.env));
         process.keyring = keyring_name(options);
-        process.groups = groups(given, bundle, setgroups_denied)?;
+        process.groups = faults.or_default(groups(given, bundle, setgroups_denied));
         process.personality = personality::plan(&bundle.config, warnings);
         process.memory_policy = scheduling::memory_policy(&bundle.config);
-        process.seccomp = super::seccomp::plan(bundle, options.seccomp_receiver.as_deref())?;
+        let receiver = options.seccomp_receiver.as_deref();
+        process.seccomp = faults.or_default(super::seccomp::plan(bundle, receiver));
         if let Some((uids, gids)) = namespaces.ids_inside(host) {
-            process.check_ids(uids, gids)?;
+            faults.take(process.check_ids(uids, gids));
         }
         if let Some(maps) = maps {
             process.uid_ranges.clone_from(&maps.uids);

@@ -3,10 +3,10 @@
 use std::ffi::CString;
 
 use super::create::{CreateOptions, in_user_namespace};
+use super::faults::Faults;
 use super::namespaces::{IdRange, Kind, Namespaces};
 use super::{ContainerPath, HostPath, devices, mount_label, mounts};
 use crate::bundle::Bundle;
-use crate::error::Result;
 use crate::host::Host;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -165,18 +165,22 @@ impl Rootfs {
         namespaces: &Namespaces,
         host: &Host,
         terminal: bool,
-    ) -> Result<Rootfs> {
+        faults: &mut Faults,
+    ) -> Rootfs {
         let config = &bundle.config;
         let linux = config.linux();
-        let mount_label = mount_label::plan(bundle)?;
+        let mount_label = faults.or_default(mount_label::plan(bundle));
         let own_tree = namespaces.is_private(Kind::Mount);
         let fills_dev = own_tree && devices::fills_dev(config);
         let paths = |list: &[String]| list.iter().map(|path| ContainerPath::new(path)).collect();
         let nodes = match fills_dev {
-            true => devices::nodes(config, in_user_namespace(namespaces, host))?,
+            true => {
+                let bind = in_user_namespace(namespaces, host);
+                faults.or_default(devices::nodes(config, bind))
+            }
             false => Vec::new(),
         };
-        Ok(Rootfs {
+        Rootfs {
             root: HostPath::new(&bundle.root),
             readonly: config
                 .root
@@ -193,7 +197,7 @@ impl Rootfs {
                 (true, true) => Pivot::MoveAndChroot,
                 (false, _) => Pivot::Chroot,
             },
-            mounts: mounts::plan(bundle, namespaces, host, mount_label.as_ref())?,
+            mounts: mounts::plan(bundle, namespaces, host, mount_label.as_ref(), faults),
             devices: nodes,
             links: if fills_dev {
                 devices::links(host)
@@ -208,7 +212,7 @@ impl Rootfs {
                 .cgroup2
                 .as_ref()
                 .map(|cgroup2| HostPath::new(&cgroup2.mount)),
-        })
+        }
     }
 }
 

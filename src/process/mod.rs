@@ -66,4 +66,5 @@ pub mod restore;
 pub mod shield;
 pub mod spawn;
 pub mod streams;
+pub mod trial;
 pub mod wire;

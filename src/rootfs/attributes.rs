@@ -79,6 +79,25 @@ fn explain_locked(mount: BorrowedFd<'_>, wanted: Attributes, error: Error) -> Er
     let Ok(flags) = sys::file::file_system_flags(mount) else {
         return error;
     };
+    name_locked(&locked(flags, wanted), error)
+}
+
+/// Adds which options [`locked`] has found.
+pub fn name_locked(names: &[&str], error: Error) -> Error {
+    if names.is_empty() {
+        return error;
+    }
+    let names = names.join(", ");
+    error
+        .within(format!("the host has locked {names} of this mount"))
+        .with_hint(format!(
+            "a user namespace cannot take {names} away from a mount of the host; leave the contrary option out"
+        ))
+}
+
+/// The options that are in force, by the `ST_*` of fstatvfs(3), and would be taken away. In a
+/// user namespace the kernel does not let those of a mount of the host go.
+pub fn locked(flags: u64, wanted: Attributes) -> Vec<&'static str> {
     let present = attributes_of(flags);
     let mut names: Vec<&str> = FLAGS
         .iter()
@@ -89,15 +108,7 @@ fn explain_locked(mount: BorrowedFd<'_>, wanted: Attributes, error: Error) -> Er
     if wanted.clear & atime != 0 && (wanted.set ^ present) & atime != 0 {
         names.push("the way of keeping access times");
     }
-    if names.is_empty() {
-        return error;
-    }
-    let names = names.join(", ");
-    error
-        .within(format!("the host has locked {names} of this mount"))
-        .with_hint(format!(
-            "a user namespace cannot take {names} away from a mount of the host; leave the contrary option out"
-        ))
+    names
 }
 
 struct Flag {

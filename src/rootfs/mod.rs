@@ -36,6 +36,7 @@ use crate::plan::ContainerPath;
 use crate::plan::namespaces::Namespaces;
 use crate::plan::rootfs::{Mount, Pivot, Rootfs};
 
+pub use attributes::{locked, name_locked};
 pub use beneath::Root;
 pub use instance::detached;
 pub use live::{add, remove};

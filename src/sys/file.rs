@@ -329,6 +329,24 @@ pub fn set_attribute(fd: BorrowedFd<'_>, name: &CStr, value: &CStr) -> Result<()
     )
 }
 
+/// An extended attribute of at most 64 bytes, getxattr(2). None where there is none, or it
+/// cannot be read.
+pub fn short_attribute(path: &CStr, name: &CStr) -> Option<Vec<u8>> {
+    let mut value = vec![0u8; 64];
+    // SAFETY: path and name are C strings, and the kernel writes at most the given number of
+    // bytes into the buffer, which has that many.
+    let length = unsafe {
+        libc::getxattr(
+            path.as_ptr(),
+            name.as_ptr(),
+            value.as_mut_ptr().cast(),
+            value.len(),
+        )
+    };
+    value.truncate(usize::try_from(length).ok()?);
+    Some(value)
+}
+
 fn copy_attribute(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> Result<()> {
     // The kernel's limit, XATTR_SIZE_MAX.
     let mut value = vec![0u8; 65536];

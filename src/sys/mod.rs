@@ -19,6 +19,7 @@ pub mod limits;
 pub mod memory;
 pub mod mount;
 mod mount_attributes;
+pub mod namespace;
 pub mod net;
 pub mod netlink;
 pub mod pattern;

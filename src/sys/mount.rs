@@ -205,10 +205,8 @@ pub fn fsmount(context: BorrowedFd<'_>, set: u64) -> Result<OwnedFd> {
 /// open_tree(2) with `OPEN_TREE_CLONE`, Linux 5.2.
 pub fn open_tree(source: Place<'_>, flags: i32) -> Result<OwnedFd> {
     let mut all = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | flags as u32;
-    let mut words = String::from("OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC");
     if let Place::Fd(_) = source {
         all |= libc::AT_EMPTY_PATH as u32;
-        words.push_str("|AT_EMPTY_PATH");
     }
     let name = source.name()?;
     let directory = fd_argument(source.directory());
@@ -217,15 +215,22 @@ pub fn open_tree(source: Place<'_>, flags: i32) -> Result<OwnedFd> {
         [directory, name.as_ptr() as usize, all as usize, 0, 0, 0],
     )
     .map(owned)
-    .map_err(|e| {
-        if flags & libc::AT_RECURSIVE != 0 {
-            words.push_str("|AT_RECURSIVE");
-        }
-        if flags & libc::AT_SYMLINK_NOFOLLOW != 0 {
-            words.push_str("|AT_SYMLINK_NOFOLLOW");
-        }
-        Error::syscall("open_tree", format_args!("{source}, {words}"), e as i32)
-    })
+    .map_err(|errno| open_tree_failed(source, flags, errno))
+}
+
+/// What [`open_tree`] says when the kernel answers `errno`.
+pub fn open_tree_failed(source: Place<'_>, flags: i32, errno: Errno) -> Error {
+    let mut words = String::from("OPEN_TREE_CLONE|OPEN_TREE_CLOEXEC");
+    if let Place::Fd(_) = source {
+        words.push_str("|AT_EMPTY_PATH");
+    }
+    if flags & libc::AT_RECURSIVE != 0 {
+        words.push_str("|AT_RECURSIVE");
+    }
+    if flags & libc::AT_SYMLINK_NOFOLLOW != 0 {
+        words.push_str("|AT_SYMLINK_NOFOLLOW");
+    }
+    Error::syscall("open_tree", format_args!("{source}, {words}"), errno as i32)
 }
 
 /// Attaches the mount `mount` on top of `target`, or moves it there.

@@ -3,6 +3,7 @@
 mod annotations;
 mod caller;
 mod cgroups;
+mod check;
 mod crash;
 mod daemons;
 mod delete;
@@ -55,4 +56,5 @@ pub const TESTS: &[&[Test]] = &[
     caller::TESTS,
     systemd::TESTS,
     systemd::PROPERTIES,
+    check::TESTS,
 ];

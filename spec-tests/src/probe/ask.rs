@@ -81,6 +81,8 @@ pub enum Ask {
     },
     /// Sends a datagram to the socket that $NOTIFY_SOCKET names.
     Notify(String),
+    /// Listens for TCP at this port of every address, and closes it.
+    Listen(u16),
     /// Whether a TCP listener on 127.0.0.1 can be connected to.
     Loopback,
     /// Nanoseconds of the clock with this number.

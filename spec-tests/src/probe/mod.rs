@@ -97,6 +97,7 @@ fn answer(ask: &Ask) -> Answer {
         Ask::TcpOpen => hold::tcp_open(),
         Ask::TcpUse => hold::tcp_use(),
         Ask::HoldLock(path) => hold::lock(path),
+        Ask::Listen(port) => act::listen(*port),
         Ask::Loopback => act::loopback(),
         Ask::HijackPrograms { within_ms } => {
             Ok(Answer::Number(attack::hijack_programs(*within_ms)))

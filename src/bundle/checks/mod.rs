@@ -26,10 +26,7 @@ use crate::error::{Error, Result};
 /// One rule.
 #[cfg_attr(
     not(test),
-    allow(
-        dead_code,
-        reason = "clause and pointer are for docs/checks.md and the tests"
-    )
+    allow(dead_code, reason = "the pointer is for docs/checks.md and the tests")
 )]
 pub struct Check {
     /// What the rule is called in tests and documents.
@@ -66,6 +63,22 @@ pub struct Report {
     violations: Vec<Violation>,
 }
 
+impl Violation {
+    /// The place in words and what is wrong there, as an error says it.
+    pub fn text(&self) -> String {
+        // A value of the file must not push the end of an error out, see `into_result`.
+        let text = format!("{}: {}", place_in_words(&self.pointer), self.message);
+        shorten(&text, 240)
+    }
+
+    /// Where the rule comes from.
+    pub fn clause(&self) -> Option<&'static str> {
+        table()
+            .find(|check| check.name == self.check)
+            .map(|check| check.clause)
+    }
+}
+
 impl Report {
     /// Says that the value at `pointer` breaks the rule.
     pub fn add(&mut self, pointer: impl AsRef<str>, message: impl Into<String>) {
@@ -87,8 +100,7 @@ impl Report {
             .violations
             .iter()
             .take(MOST)
-            .map(|v| format!("{}: {}", place_in_words(&v.pointer), v.message))
-            .map(|text| shorten(&text, 240))
+            .map(Violation::text)
             .collect();
         if self.violations.len() > MOST {
             text.push(format!("and {} more", self.violations.len() - MOST));
@@ -118,6 +130,11 @@ pub fn table() -> impl Iterator<Item = &'static Check> {
 /// Checks the whole of config.json.
 pub fn config(config: &Config, source: &[u8]) -> Result<()> {
     check_all(config, source).into_result()
+}
+
+/// Every place in config.json that breaks a rule.
+pub fn violations(config: &Config, source: &[u8]) -> Vec<Violation> {
+    check_all(config, source).violations
 }
 
 fn check_all(config: &Config, source: &[u8]) -> Report {
@@ -216,6 +233,35 @@ pub fn place_in_words(pointer: &str) -> String {
         }
     }
     words
+}
+
+/// The pointer of the place that `text` begins with, as [`place_in_words`] writes it before a
+/// colon. None where it begins otherwise.
+pub fn pointer_of_words(text: &str) -> Option<String> {
+    let mut pointer = String::new();
+    let mut rest = text;
+    loop {
+        let (part, after) = match rest.strip_prefix("[\"") {
+            Some(quoted) => {
+                let end = quoted.find("\"]")?;
+                (pointer_part(&quoted[..end]), &quoted[end + 2..])
+            }
+            None => {
+                let bracketed = rest.starts_with('[');
+                let inner = rest.strip_prefix(['[', '.']).unwrap_or(rest);
+                let end = inner.find(['.', '[', ']', ':', ' '])?;
+                let part = inner.get(..end).filter(|part| !part.is_empty())?;
+                (part.to_owned(), &inner[end + usize::from(bracketed)..])
+            }
+        };
+        pointer = format!("{pointer}/{part}");
+        rest = after;
+        match rest.bytes().next()? {
+            b':' => return Some(pointer),
+            b'.' | b'[' => {}
+            _ => return None,
+        }
+    }
 }
 
 /// A key of a table as a part of a JSON pointer.

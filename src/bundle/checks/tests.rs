@@ -22,6 +22,22 @@ fn cases() -> Vec<Case> {
     .concat()
 }
 
+#[test]
+fn words_lead_back_to_the_pointer() {
+    for pointer in [
+        "/hostname",
+        "/mounts/3/destination",
+        "/linux/sysctl/net.ipv4~1x",
+        "/process/rlimits/0",
+    ] {
+        let text = format!("{}: is wrong: so", place_in_words(pointer));
+        assert_eq!(pointer_of_words(&text).as_deref(), Some(pointer), "{text}");
+    }
+    for text in ["no place here: x", "", "a", "mounts[3] (/a): x", ".: x"] {
+        assert_eq!(pointer_of_words(text), None, "{text}");
+    }
+}
+
 #[rustfmt::skip]
 fn of_bundle_and_process() -> Vec<Case> {
     let without_uts = json!([{"type": "pid"}, {"type": "mount"}]);

@@ -1,0 +1,194 @@
+//! What a process of the container may do with a file of the host, by owner and mode.
+//!
+//! Access control lists and security modules are left out: the kernel may be stricter or, by
+//! a list, more generous.
+//!
+//! Runs in: parent.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::host::{Host, IdRange};
+use crate::plan::Plan;
+
+/// The bits of one class of a mode.
+pub const READ: u32 = 4;
+pub const WRITE: u32 = 2;
+pub const SEARCH: u32 = 1;
+
+const CAP_DAC_OVERRIDE: u8 = 1;
+
+/// Owner and mode of a file, by the host's ids.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    pub uid: u32,
+    pub gid: u32,
+    pub mode: u32,
+}
+
+impl Owner {
+    pub fn of(file: &std::fs::Metadata) -> Owner {
+        Owner {
+            uid: file.uid(),
+            gid: file.gid(),
+            mode: file.mode(),
+        }
+    }
+
+    pub fn is_directory(&self) -> bool {
+        self.mode & libc::S_IFMT == libc::S_IFDIR
+    }
+
+    /// `drwxr-x---` as ls(1) writes it, in octal: `0750`.
+    pub fn permissions(&self) -> String {
+        format!("{:04o}", self.mode & 0o7777)
+    }
+}
+
+/// A process as the host sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    pub uid: u32,
+    pub gid: u32,
+    pub groups: Vec<u32>,
+    /// CAP_DAC_OVERRIDE, which counts for files whose owner and group are both mapped.
+    pub overrides: bool,
+    pub uid_map: Vec<IdRange>,
+    pub gid_map: Vec<IdRange>,
+}
+
+impl Identity {
+    /// The payload. None where its ids are not known before a user namespace is joined, or
+    /// mean nothing in it.
+    pub fn of_payload(plan: &Plan, host: &Host) -> Option<Identity> {
+        let (uid_map, gid_map) = plan.namespaces.ids_inside(host)?;
+        let process = &plan.process;
+        let groups = match &process.groups {
+            Some(groups) => groups
+                .iter()
+                .filter_map(|gid| outside(gid_map, *gid))
+                .collect(),
+            // The caller's are kept.
+            None => groups_of_caller(),
+        };
+        Some(Identity {
+            uid: outside(uid_map, process.uid)?,
+            gid: outside(gid_map, process.gid)?,
+            groups,
+            overrides: process.capabilities.effective & (1 << CAP_DAC_OVERRIDE) != 0,
+            uid_map: uid_map.to_vec(),
+            gid_map: gid_map.to_vec(),
+        })
+    }
+
+    pub fn knows_owner(&self, owner: Owner) -> bool {
+        maps(&self.uid_map, owner.uid)
+    }
+
+    /// Whether it has all of `wanted`: `READ`, `WRITE`, `SEARCH`. path_resolution(7).
+    pub fn may(&self, wanted: u32, owner: Owner) -> bool {
+        let is_mapped = maps(&self.uid_map, owner.uid) && maps(&self.gid_map, owner.gid);
+        if self.overrides && is_mapped {
+            return true;
+        }
+        let class = if self.uid == owner.uid {
+            owner.mode >> 6
+        } else if self.gid == owner.gid || self.groups.contains(&owner.gid) {
+            owner.mode >> 3
+        } else {
+            owner.mode
+        };
+        class & wanted == wanted
+    }
+}
+
+fn outside(map: &[IdRange], id: u32) -> Option<u32> {
+    let line = map.iter().find(|line| line.contains_inside(id))?;
+    line.outside.checked_add(id - line.inside)
+}
+
+fn maps(map: &[IdRange], host_id: u32) -> bool {
+    let covers = |line: &IdRange| {
+        host_id
+            .checked_sub(line.outside)
+            .is_some_and(|n| n < line.count)
+    };
+    // The last number is no id, but the map of the first user namespace ends before it.
+    map.iter().any(covers)
+}
+
+fn groups_of_caller() -> Vec<u32> {
+    let groups = nix::unistd::getgroups().unwrap_or_default();
+    groups.into_iter().map(nix::unistd::Gid::as_raw).collect()
+}
+
+/// The outermost folder on the way to `path` that the caller cannot look into.
+pub fn closed_folder(path: &Path) -> Option<(PathBuf, Owner)> {
+    let mut folders: Vec<&Path> = path.ancestors().skip(1).collect();
+    folders.reverse();
+    let closed = folders.into_iter().find(|folder| {
+        nix::unistd::eaccess(*folder, nix::unistd::AccessFlags::X_OK)
+            == Err(nix::errno::Errno::EACCES)
+    })?;
+    let file = std::fs::metadata(closed).ok()?;
+    Some((closed.to_owned(), Owner::of(&file)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owner(uid: u32, gid: u32, mode: u32) -> Owner {
+        Owner { uid, gid, mode }
+    }
+
+    fn line(inside: u32, outside: u32, count: u32) -> IdRange {
+        IdRange {
+            inside,
+            outside,
+            count,
+        }
+    }
+
+    fn ann() -> Identity {
+        let map = vec![line(0, 1000, 1), line(1, 100_000, 10)];
+        Identity {
+            uid: 1000,
+            gid: 1000,
+            groups: vec![50],
+            overrides: true,
+            uid_map: map.clone(),
+            gid_map: map,
+        }
+    }
+
+    #[test]
+    fn the_first_class_that_fits_decides() {
+        let ann = ann();
+        assert!(ann.may(READ | WRITE, owner(1000, 0, 0o600)));
+        assert!(!ann.may(READ, owner(1000, 0, 0o077)));
+        assert!(ann.may(READ, owner(0, 50, 0o640)));
+        assert!(!ann.may(WRITE, owner(0, 50, 0o642)));
+        assert!(ann.may(READ | SEARCH, owner(0, 0, 0o755)));
+        assert!(!ann.may(READ, owner(0, 0, 0o750)));
+    }
+
+    #[test]
+    fn a_capability_counts_only_for_mapped_owner_and_group() {
+        assert!(ann().may(WRITE, owner(100_003, 100_003, 0)));
+        assert!(!ann().may(WRITE, owner(100_003, 0, 0)));
+        assert!(!ann().may(WRITE, owner(100_010, 100_003, 0)));
+        let without = Identity {
+            overrides: false,
+            ..ann()
+        };
+        assert!(!without.may(WRITE, owner(100_003, 100_003, 0)));
+    }
+
+    #[test]
+    fn an_owner_outside_of_the_map_is_not_known() {
+        assert!(ann().knows_owner(owner(100_009, 0, 0)));
+        assert!(!ann().knows_owner(owner(100_010, 0, 0)));
+        assert!(!ann().knows_owner(owner(0, 0, 0)));
+    }
+}

@@ -1,0 +1,16 @@
+//! What the kernel tells of a namespace, ioctl_ns(2).
+
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use nix::errno::Errno;
+
+/// The user namespace that owns the one whose file is open at `namespace`: `NS_GET_USERNS`,
+/// Linux 4.9. EPERM: it lies outside of what the caller can see.
+pub fn owner(namespace: BorrowedFd<'_>) -> nix::Result<OwnedFd> {
+    const NS_GET_USERNS: libc::Ioctl = 0xb701;
+    // SAFETY: this request takes no argument.
+    let result = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_USERNS) };
+    let fd: RawFd = Errno::result(result)?;
+    // SAFETY: the kernel has just made this descriptor for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
