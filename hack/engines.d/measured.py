@@ -126,11 +126,12 @@ def keep(cells, action, cell):
 
 
 def short(reason):
-    """One line of a reason: the last that says something, without what differs from run to run."""
+    """One line of a reason: the end of the last that says something, without what differs from run to run."""
     lines = [line.strip() for line in reason.splitlines() if re.search(r"\w{3}", line)]
     said = [line for line in lines if re.match("err: .*\\w|never |not done|.*Error", line)] or lines
     line = re.sub(r"[0-9a-f]{12,}", "ID", said[-1]) if said else ""
-    return line if len(line) <= 160 else line[:157] + "…"
+    line = re.sub(r"/tmp/rt-engines\.\w+", "…", line)
+    return line if len(line) <= 160 else "…" + line[-159:]
 
 
 def load():
