@@ -158,6 +158,6 @@ fn prepare<'a>(stage: &Stage<'a>) -> Result<&'a [OwnedFd]> {
     rootfs::lay_out(&stage.plan.rootfs, stage.place, NOTIFY).context(|| "the root for CRIU")?;
     let procfs = Procfs::open()?;
     let entry = KeyringEntry::Make(Searcher::User);
-    security::enter_session_keyring(&stage.plan.process, procfs.own(), entry)?;
+    security::enter_session_keyring(&stage.plan.process, Some(procfs.own()), entry)?;
     Ok(stage.passed)
 }

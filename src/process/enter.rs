@@ -112,12 +112,14 @@ pub fn enter(
         Cloned::Parent(bridge) => {
             drop(theirs);
             let spawned = spawn::across(ours, bridge, |enter, wire| {
-                let own = own_directory(enter.pid())?;
+                let own = security::needs_own_directory(process)
+                    .then(|| own_directory(enter.pid()))
+                    .transpose()?;
                 if let Some(groups) = &container.record.resctrl {
                     resctrl::add(groups, enter.pid())?;
                 }
                 (wishes.announce)(enter)?;
-                wire.answer(Some(own.as_fd()))
+                wire.answer(own.as_ref().map(AsFd::as_fd))
             })?;
             let mut entered = Entered {
                 process: spawned.process,
@@ -135,7 +137,9 @@ pub fn enter(
     }
 }
 
-/// /proc/PID of enter, for what it writes about itself.
+/// /proc/PID of enter, for the labels that it writes there. Without labels there is none: to end
+/// such a mount takes a grace period of RCU, 40 µs of a quiet machine and a millisecond of a busy
+/// one, and enter would have to wait for it.
 ///
 /// A payload with CAP_SYS_PTRACE can go through the descriptors of enter as soon as that is in
 /// the container's pid namespace (CVE-2016-9962), so enter is born without any that leads to
@@ -208,7 +212,7 @@ struct Entry<'a> {
 impl Entry<'_> {
     fn run(self, outcome: &Outcome) -> ! {
         kernel::set_name(c"rt:bridge");
-        let made = self.cross().and_then(|own| self.make(&own));
+        let made = self.cross().and_then(|own| self.make(own.as_ref()));
         let program = match made {
             Ok(program) => program,
             Err(error) => end(&self.wire, error),
@@ -221,8 +225,8 @@ impl Entry<'_> {
 
     /// The bridge: joins everything and makes enter, which is who returns.
     ///
-    /// Returns enter's own directory of the host's /proc.
-    fn cross(&self) -> Result<OwnedFd> {
+    /// Returns enter's own directory of the host's /proc, where it has labels to write there.
+    fn cross(&self) -> Result<Option<OwnedFd>> {
         if let Some(score) = self.process.oom_score_adj {
             let when = if self.container.rootless {
                 limits::WhenRefused::Ignore
@@ -274,7 +278,7 @@ impl Entry<'_> {
                 if let Some(root) = root {
                     change_root(&root)?;
                 }
-                own.ok_or_else(|| Error::system("the parent sent no directory of /proc"))
+                Ok(own)
             }
         }
     }
@@ -284,12 +288,13 @@ impl Entry<'_> {
         open_directory(&format!("/proc/{}/root", self.container.init))
     }
 
-    fn make(&self, own: &OwnedFd) -> Result<Program> {
+    fn make(&self, own: Option<&OwnedFd>) -> Result<Program> {
+        let own = own.map(AsFd::as_fd);
         if self.flags & Kind::User.flag() != 0 {
             become_root(&super::init::ALL_IDS, &super::init::ALL_IDS)?;
         }
         nix::unistd::setsid().map_err(|errno| Error::syscall("setsid", "", errno as i32))?;
-        security::enter_session_keyring(self.process, own.as_fd(), KeyringEntry::Join)?;
+        security::enter_session_keyring(self.process, own, KeyringEntry::Join)?;
         match &self.process.terminal {
             Some(settings) => {
                 let root = open_directory("/")?;
@@ -301,7 +306,7 @@ impl Entry<'_> {
             }
             None => payload::adapt_streams(self.process)?,
         }
-        let program = payload::prepare(self.process, self.descriptors, own.as_fd())?;
+        let program = payload::prepare(self.process, self.descriptors, own)?;
         notify::load_if_asked(&self.wire, self.process.seccomp.as_ref())?;
         Ok(program)
     }

@@ -166,7 +166,7 @@ impl Init<'_> {
             Searcher::User
         };
         let entry = KeyringEntry::Make(searcher);
-        security::enter_session_keyring(&self.plan.process, procfs.own(), entry)?;
+        security::enter_session_keyring(&self.plan.process, Some(procfs.own()), entry)?;
         values::bring_loopback_up(namespaces)?;
         Ok(own_cgroup)
     }
@@ -212,7 +212,7 @@ impl Init<'_> {
             Some(slave) => terminal::make_controlling(slave)?,
             None => payload::adapt_streams(&plan.process)?,
         }
-        let program = payload::prepare(&plan.process, plan.descriptors, procfs.own())?;
+        let program = payload::prepare(&plan.process, plan.descriptors, Some(procfs.own()))?;
         notify::load_if_asked(wire, plan.process.seccomp.as_ref())?;
         Ok(program)
     }

@@ -47,7 +47,7 @@ pub fn adapt_streams(process: &Process) -> Result<()> {
 pub fn prepare(
     process: &Process,
     descriptors: Descriptors,
-    own: BorrowedFd<'_>,
+    own: Option<BorrowedFd<'_>>,
 ) -> Result<Program> {
     security::limits::set_rlimits(&process.rlimits)?;
     security::scheduling::apply(process)?;

@@ -36,11 +36,12 @@ use crate::sys::capability::{self, Sets};
 use crate::sys::{check, procfs};
 
 /// Becomes the user of `process` with its capabilities, in the order of the module's head.
-/// `own` is an open /proc/self of the host's procfs. Fails with EPERM or EINVAL of the call that
-/// is refused; the process is then of no use.
+/// `own` is an open /proc/self of the host's procfs; without it a user namespace that denies
+/// setgroups(2) has to be known to the plan. Fails with EPERM or EINVAL of the call that is
+/// refused; the process is then of no use.
 ///
 /// The change of user clears the parent death signal and the dumpable flag (prctl(2)).
-pub fn set_ids_and_capabilities(process: &Process, own: BorrowedFd) -> Result<()> {
+pub fn set_ids_and_capabilities(process: &Process, own: Option<BorrowedFd>) -> Result<()> {
     drop_bounding(&process.capabilities).at(
         "/process/capabilities/bounding",
         || "process.capabilities.bounding",
@@ -143,11 +144,14 @@ fn grantable(wanted: &Capabilities, have: Sets) -> Capabilities {
     }
 }
 
-fn set_ids(process: &Process, own: BorrowedFd) -> Result<()> {
+fn set_ids(process: &Process, own: Option<BorrowedFd>) -> Result<()> {
     if let Some(groups) = &process.groups {
         let gids: Vec<Gid> = groups.iter().map(|gid| Gid::from_raw(*gid)).collect();
         match check(setgroups(&gids), "setgroups", format_args!("{groups:?}")) {
-            Err(e) if e.is(Errno::EPERM) && gids.is_empty() && setgroups_is_denied(own) => {}
+            Err(e)
+                if e.is(Errno::EPERM)
+                    && gids.is_empty()
+                    && own.is_some_and(setgroups_is_denied) => {}
             set => set.map_err(hint_at_maps).at(
                 "/process/user/additionalGids",
                 || "process.user.additionalGids",

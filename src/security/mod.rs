@@ -17,7 +17,7 @@ mod tests;
 
 use std::os::fd::BorrowedFd;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::process::Process;
 use crate::plan::rootfs::MountLabel;
 
@@ -42,25 +42,31 @@ pub fn require_mount_label_support(label: Option<&MountLabel>) -> Result<()> {
     Ok(())
 }
 
+/// Whether `process` has to be given a label, which is written to its own directory of /proc.
+pub fn needs_own_directory(process: &Process) -> bool {
+    process.selinux_label.is_some() || process.apparmor_profile.is_some()
+}
+
 /// Leaves the caller's session keyring for the container's own: init makes it, labelled as
-/// the payload; `exec` joins it. `own` is an open /proc/self of the host's procfs.
+/// the payload; `exec` joins it. `own` is an open /proc/self of the host's procfs, where
+/// [`needs_own_directory`] says that one is needed.
 pub fn enter_session_keyring(
     process: &Process,
-    own: BorrowedFd,
+    own: Option<BorrowedFd>,
     entry: KeyringEntry,
 ) -> Result<()> {
     let Some(name) = &process.keyring else {
         return Ok(());
     };
     if let Some(label) = &process.selinux_label {
-        selinux::label_new_keys(own, label)?;
+        selinux::label_new_keys(given(own)?, label)?;
     }
     match entry {
         KeyringEntry::Make(searcher) => keyring::make_session(name, searcher)?,
         KeyringEntry::Join => keyring::join_session(name)?,
     }
     match &process.selinux_label {
-        Some(_) => selinux::label_new_keys_as_usual(own),
+        Some(_) => selinux::label_new_keys_as_usual(given(own)?),
         None => Ok(()),
     }
 }
@@ -73,13 +79,17 @@ pub enum KeyringEntry {
 }
 
 /// Gives the next program the SELinux label and the AppArmor profile of `process`. `own` is
-/// an open /proc/self of the host's procfs.
-pub fn label_next_program(process: &Process, own: BorrowedFd) -> Result<()> {
+/// as in [`enter_session_keyring`].
+pub fn label_next_program(process: &Process, own: Option<BorrowedFd>) -> Result<()> {
     if let Some(label) = &process.selinux_label {
-        selinux::label_on_exec(own, label)?;
+        selinux::label_on_exec(given(own)?, label)?;
     }
     if let Some(profile) = &process.apparmor_profile {
-        apparmor::change_on_exec(own, profile)?;
+        apparmor::change_on_exec(given(own)?, profile)?;
     }
     Ok(())
+}
+
+fn given(own: Option<BorrowedFd>) -> Result<BorrowedFd> {
+    own.ok_or_else(|| Error::system("the parent sent no directory of /proc"))
 }

@@ -103,7 +103,7 @@ fn a_user_gets_exactly_its_ids_and_sets() {
         inheritable: KILL,
         ambient: KILL,
     };
-    set_ids_and_capabilities(&process(1000, wanted), own().as_fd()).unwrap();
+    set_ids_and_capabilities(&process(1000, wanted), Some(own().as_fd())).unwrap();
     let now = status();
     assert_eq!(
         sets(&now),
@@ -125,7 +125,7 @@ fn a_user_without_capabilities_has_none_and_cannot_become_root() {
     if !alone("a_user_without_capabilities_has_none_and_cannot_become_root") {
         return;
     }
-    set_ids_and_capabilities(&process(1000, Capabilities::default()), own().as_fd()).unwrap();
+    set_ids_and_capabilities(&process(1000, Capabilities::default()), Some(own().as_fd())).unwrap();
     assert_eq!(sets(&status()), [0; 5]);
     nix::unistd::setuid(nix::unistd::Uid::from_raw(0)).unwrap_err();
 }
@@ -151,7 +151,7 @@ fn what_the_caller_passed_on_is_not_inheritable() {
         inheritable: 0,
         ambient: 0,
     };
-    set_ids_and_capabilities(&process(0, wanted), own().as_fd()).unwrap();
+    set_ids_and_capabilities(&process(0, wanted), Some(own().as_fd())).unwrap();
     assert_eq!(sets(&status()), [both, both, both, 0, 0]);
 }
 
@@ -175,7 +175,7 @@ fn an_ambient_capability_of_the_caller_goes_though_it_stays_inheritable() {
         inheritable: both,
         ambient: KILL,
     };
-    set_ids_and_capabilities(&process(0, wanted), own().as_fd()).unwrap();
+    set_ids_and_capabilities(&process(0, wanted), Some(own().as_fd())).unwrap();
     assert_eq!(set(&status(), "CapAmb"), KILL);
 }
 
@@ -190,7 +190,7 @@ fn what_cannot_be_granted_does_not_end_the_start() {
         effective: CHOWN,
         ..Capabilities::default()
     };
-    set_ids_and_capabilities(&process(1000, some), own().as_fd()).unwrap();
+    set_ids_and_capabilities(&process(1000, some), Some(own().as_fd())).unwrap();
     let all = Capabilities {
         bounding: !0,
         permitted: !0,
@@ -215,7 +215,7 @@ fn a_hard_limit_is_raised_with_the_right_alone_and_the_hint_has_both_values() {
         hard: value,
     };
     limits::set_rlimits(&[limit(100)]).unwrap();
-    set_ids_and_capabilities(&process(1000, Capabilities::default()), own().as_fd()).unwrap();
+    set_ids_and_capabilities(&process(1000, Capabilities::default()), Some(own().as_fd())).unwrap();
     let error = limits::set_rlimits(&[limit(100), limit(101)]).unwrap_err();
     assert_eq!(error.pointer(), Some("/process/rlimits/1"));
     assert_eq!(
