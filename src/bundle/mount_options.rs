@@ -82,6 +82,8 @@ const fn no_superblock(clear: u64) -> Meaning {
 
 /// Every word, in alphabetical order.
 pub const WORDS: &[(&str, Meaning)] = &[
+    // runc has these as flags; what they would change is the kernel's own choice since 2.6.
+    ("acl", Meaning::Nothing),
     ("async", no_superblock(MS_SYNCHRONOUS)),
     ("atime", times(0)),
     ("bind", Meaning::Bind { recursive: false }),
@@ -97,6 +99,7 @@ pub const WORDS: &[(&str, Meaning)] = &[
     ("lazytime", superblock(MS_LAZYTIME)),
     ("loud", Meaning::Nothing),
     ("mand", superblock(MS_MANDLOCK)),
+    ("noacl", Meaning::Nothing),
     ("noatime", times(NOATIME)),
     ("nodev", set(NODEV)),
     ("nodiratime", set(NODIRATIME)),

@@ -1,11 +1,13 @@
 //! What a container has of its caller, and what not: keyring, orphans, descriptors, cgroup
 
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
 use serde_json::json;
 
 use crate::harness::case::Case;
 use crate::harness::container::parse_line;
-use crate::harness::verdict::{Doing, Verdict, equal, holds};
-use crate::probe::ask::{Answer, Ask};
+use crate::harness::verdict::{Doing, Verdict, equal, holds, skip};
+use crate::probe::ask::{Answer, Ask, Process};
 use crate::sys;
 use crate::tests;
 
@@ -22,6 +24,7 @@ tests! {
     "crun(1)" Compat without_a_cgroup_manager_the_payload_stays_in_the_callers_cgroup;
     "crun(1)" Compat exec_remembers_that_there_is_no_cgroup_manager;
     "config.md#process" Must exec_has_the_personality_and_time_of_the_container;
+    "config.md#process" Must exec_runs_on_the_cpus_of_config;
     "config.md#process" Must a_process_file_sets_the_size_of_its_console;
 }
 
@@ -244,6 +247,28 @@ fn exec_has_the_personality_and_time_of_the_container(case: &Case) -> Verdict {
         )?;
     }
     Ok(())
+}
+
+fn exec_runs_on_the_cpus_of_config(case: &Case) -> Verdict {
+    let of_caller = sched_getaffinity(Pid::from_raw(0)).doing("sched_getaffinity")?;
+    let mut cpus = (0..CpuSet::count()).filter(|cpu| of_caller.is_set(*cpu).unwrap_or(false));
+    let (Some(first), Some(_)) = (cpus.next(), cpus.next()) else {
+        return skip("there is one processor, which leaves no choice");
+    };
+    let mut bundle = case.bundle()?;
+    bundle.process()["execCPUAffinity"] = json!({"final": first.to_string()});
+    let mut container = case.started(&mut bundle)?;
+    let allowed = |process: &Process| process.status.get("Cpus_allowed_list").cloned();
+    equal(
+        "the CPUs of exec",
+        allowed(&container.exec_process(&[])?),
+        Some(first.to_string()),
+    )?;
+    let init = container.ask_one(Ask::Process)?.process()?;
+    holds(
+        allowed(&init) != Some(first.to_string()),
+        "init is confined too",
+    )
 }
 
 fn a_process_file_sets_the_size_of_its_console(case: &Case) -> Verdict {

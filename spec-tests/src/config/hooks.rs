@@ -30,6 +30,7 @@ tests! {
     "runtime.md#lifecycle" Must a_failing_start_container_hook_keeps_the_program_from_running;
     "runtime.md#lifecycle" Must a_failing_poststart_hook_is_reported;
     "runtime.md#lifecycle" Must a_failing_poststop_hook_does_not_keep_the_container;
+    "runtime.md#lifecycle" Must poststop_hooks_run_after_a_create_that_failed;
     "config.md#posix-platform-hooks" Must a_missing_hook_program_is_an_error;
     "config.md#posix-platform-hooks" Must hooks_run_with_run_too;
     "config.md#posix-platform-hooks" Should hooks_have_no_descriptors_of_the_runtime;
@@ -305,6 +306,14 @@ fn a_hook_that_takes_too_long_is_ended(case: &Case) -> Verdict {
 fn failing_ends_create(case: &Case, kind: &str) -> Verdict {
     let mut bundle = case.bundle()?;
     let log = report_from(case, &mut bundle, kind, "3");
+    case.create_refused(&bundle)?;
+    only_report(&log).map(drop)
+}
+
+fn poststop_hooks_run_after_a_create_that_failed(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    report_from(case, &mut bundle, "createRuntime", "3");
+    let log = report_from(case, &mut bundle, "poststop", "0");
     case.create_refused(&bundle)?;
     only_report(&log).map(drop)
 }

@@ -17,6 +17,12 @@ tests! {
     "config.md#process" Must a_missing_cwd_is_an_error;
     "config.md#valid-values" Must wrong_types_are_errors;
     "config.md#mounts" Must a_mount_without_destination_is_an_error;
+    "config.md#posix-platform-hooks" Must a_hook_without_an_absolute_path_is_an_error;
+    "config.md#posix-platform-hooks" Must a_hook_without_time_is_an_error;
+    "config-linux.md#personality" Must an_unknown_personality_is_an_error;
+    "config-linux.md#seccomp" Must metadata_for_no_listener_is_an_error;
+    "config-linux.md#masked-paths" Must a_relative_masked_path_is_an_error;
+    "config-linux.md#readonly-paths" Must a_relative_readonly_path_is_an_error;
     "config.md#configuration" Must an_unreadable_config_is_an_error;
 }
 
@@ -109,6 +115,46 @@ fn wrong_types_are_errors(case: &Case) -> Verdict {
 fn a_mount_without_destination_is_an_error(case: &Case) -> Verdict {
     refused_with(case, |config| {
         config["mounts"][1] = json!({"type": "tmpfs", "source": "tmpfs"})
+    })
+}
+
+fn a_hook_without_an_absolute_path_is_an_error(case: &Case) -> Verdict {
+    refused_with(case, |config| {
+        config["hooks"] = json!({"createRuntime": [{"path": "bin/true"}]})
+    })
+}
+
+fn a_hook_without_time_is_an_error(case: &Case) -> Verdict {
+    refused_with(case, |config| {
+        config["hooks"] = json!({"createRuntime": [{"path": "/bin/true", "timeout": 0}]})
+    })
+}
+
+fn an_unknown_personality_is_an_error(case: &Case) -> Verdict {
+    refused_with(case, |config| {
+        config["linux"]["personality"] = json!({"domain": "LINUX64"})
+    })
+}
+
+fn metadata_for_no_listener_is_an_error(case: &Case) -> Verdict {
+    refused_with(
+        case,
+        |config| {
+            config["linux"]["seccomp"] =
+                json!({"defaultAction": "SCMP_ACT_ALLOW", "listenerMetadata": "nobody"})
+        },
+    )
+}
+
+fn a_relative_masked_path_is_an_error(case: &Case) -> Verdict {
+    refused_with(case, |config| {
+        config["linux"]["maskedPaths"] = json!(["proc/kcore"])
+    })
+}
+
+fn a_relative_readonly_path_is_an_error(case: &Case) -> Verdict {
+    refused_with(case, |config| {
+        config["linux"]["readonlyPaths"] = json!(["proc/sys"])
     })
 }
 

@@ -21,6 +21,7 @@ tests! {
     "config-linux.md#devices" Must a_fifo_is_made;
     "config-linux.md#devices" Must a_block_device_is_made;
     "config-linux.md#devices" Must a_host_device_is_given_to_a_rootless_container;
+    "config-linux.md#devices" Must a_file_in_the_place_of_a_device_is_an_error;
     "config-linux.md#devices" Must an_unknown_device_type_is_an_error;
 }
 
@@ -230,6 +231,14 @@ fn a_host_device_is_given_to_a_rootless_container(case: &Case) -> Verdict {
         (1, 7),
     )?;
     answers[1].failed_with("writing to /dev/full", &[libc::ENOSPC])
+}
+
+fn a_file_in_the_place_of_a_device_is_an_error(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    let path = "/no-such-device-of-the-host";
+    bundle.file(path, "text")?;
+    bundle.linux()["devices"] = json!([{"path": path, "type": "c", "major": 1, "minor": 3}]);
+    case.create_refused(&bundle).map(drop)
 }
 
 fn an_unknown_device_type_is_an_error(case: &Case) -> Verdict {

@@ -28,6 +28,7 @@ tests! {
     "config-linux.md#namespaces" Must a_joined_namespace_outlives_the_container;
     "config-linux.md#namespaces" Must a_path_of_another_type_is_an_error;
     "config-linux.md#namespaces" Must a_missing_path_is_an_error;
+    "config-linux.md#namespaces" Must a_relative_path_is_an_error;
     "config-linux.md#namespaces" Must duplicate_namespaces_are_an_error;
     "config-linux.md#namespaces" Must an_unknown_type_is_an_error;
 }
@@ -298,6 +299,15 @@ fn a_missing_path_is_an_error(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.join_namespace("ipc", "/no/such/namespace");
     case.create_refused(&bundle).map(drop)
+}
+
+/// Taken from the working directory it would be a namespace all the same.
+fn a_relative_path_is_an_error(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    let up = "../".repeat(bundle.dir.components().count());
+    bundle.join_namespace("ipc", &format!("{up}proc/self/ns/ipc"));
+    let call = case.create_call(&bundle)?.cwd(&bundle.dir);
+    call.run()?.refused().map(drop)
 }
 
 fn duplicate_namespaces_are_an_error(case: &Case) -> Verdict {
