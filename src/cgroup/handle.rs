@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
@@ -10,12 +10,11 @@ use nix::unistd::Pid;
 use super::tree;
 use super::v2::{Directory, Watch};
 use crate::error::{Error, Kind, Result};
-use crate::sys;
+use crate::log;
+use crate::state::CgroupRecord;
 
 /// How long the freezer may take: a process in an uninterruptible sleep is not stopped.
 pub(super) const FREEZE: Duration = Duration::from_secs(10);
-/// How long killed processes may take to go.
-const DEATH: Duration = Duration::from_secs(10);
 
 pub struct Handle {
     mount: Directory,
@@ -35,6 +34,26 @@ impl Handle {
         };
         let directory = mount.open(path)?;
         Ok(directory.map(|directory| Handle::new(mount, directory, path)))
+    }
+
+    /// Opens the cgroup of a container. None where it is not there any more, and where another
+    /// one has its name by now: whoever made that one has it for his own processes.
+    pub fn of_container(record: &CgroupRecord) -> Result<Option<Handle>> {
+        let Some(handle) = Handle::open(&record.mount, &record.path)? else {
+            return Ok(None);
+        };
+        match record.inode {
+            Some(inode) if inode != handle.inode()? => {
+                log::warning(|| {
+                    format!(
+                        "the container's cgroup {:?} is gone; another one has its name, and is left alone",
+                        handle.directory.path()
+                    )
+                });
+                Ok(None)
+            }
+            _ => Ok(Some(handle)),
+        }
     }
 
     /// Opens the cgroup that a process is in. None where it has ended.
@@ -64,6 +83,11 @@ impl Handle {
     /// Beneath the mount, without a leading slash.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Tells it from every other, one that had or gets its path among them.
+    pub fn inode(&self) -> Result<u64> {
+        self.directory.inode()
     }
 
     /// Refuses a cgroup that somebody uses: limits would hit strangers, and `delete` would
@@ -133,6 +157,15 @@ impl Handle {
         )
     }
 
+    /// Whether there are processes in it or below it.
+    pub fn is_populated(&self) -> Result<bool> {
+        match self.directory.read("cgroup.events") {
+            Ok(events) => Ok(has_line(&events, "populated 1")),
+            Err(e) if e.is(Errno::ENODEV) || e.is(Errno::ENOENT) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
     #[cfg(test)]
     pub fn is_frozen(&self) -> Result<bool> {
         Ok(has_line(&self.directory.read("cgroup.events")?, "frozen 1"))
@@ -142,99 +175,6 @@ impl Handle {
     /// namespace. Those that it cannot see are left out.
     pub fn processes(&self) -> Result<Vec<Pid>> {
         tree::processes(&self.directory)
-    }
-
-    /// Sends SIGKILL to every process in the cgroup and below it. It does not wait for them
-    /// to end; [`Handle::remove`] does.
-    ///
-    /// KERNEL(5.14): without cgroup.kill the freezer keeps the processes from multiplying
-    /// while they are killed one by one.
-    pub fn kill_all(&self) -> Result<()> {
-        match self.directory.write("cgroup.kill", "1") {
-            Err(e) if e.is(Errno::ENOENT) => self.kill_each(),
-            Err(e) if e.is(Errno::ENODEV) => Ok(()),
-            result => result,
-        }
-    }
-
-    pub(super) fn kill_each(&self) -> Result<()> {
-        if is_gone(self.directory.write("cgroup.freeze", "1"))? {
-            return Ok(());
-        }
-        let result = self.kill_until_empty();
-        // A killed process ends although it is frozen; what a failure leaves must not stay so.
-        let _ = self.directory.write("cgroup.freeze", "0");
-        result
-    }
-
-    fn kill_until_empty(&self) -> Result<()> {
-        let deadline = Instant::now() + DEATH;
-        loop {
-            let pids = self.processes()?;
-            if pids.is_empty() {
-                return Ok(());
-            }
-            for pid in pids {
-                self.kill_one(pid)?;
-            }
-            if Instant::now() > deadline {
-                return Err(Error::system(format!(
-                    "{:?}: processes survive SIGKILL: {}",
-                    self.directory.path(),
-                    list(&self.processes()?)
-                )));
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-
-    /// Between the list and the kill the number may have gone to a stranger, so the process
-    /// is held by a descriptor before the list is read again.
-    fn kill_one(&self, pid: Pid) -> Result<()> {
-        let pidfd = match sys::process::pidfd_open(pid) {
-            Ok(pidfd) => pidfd,
-            Err(e) if e.is(Errno::ESRCH) => return Ok(()),
-            Err(e) => return Err(e),
-        };
-        if !self.processes()?.contains(&pid) {
-            return Ok(());
-        }
-        match sys::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL) {
-            Ok(()) | Err(Errno::ESRCH) => Ok(()),
-            Err(errno) => Err(Error::syscall(
-                "pidfd_send_signal",
-                format_args!("{pid}, SIGKILL"),
-                errno as i32,
-            )),
-        }
-    }
-
-    /// Removes the cgroup and those below it, and waits at most ten seconds for the killed
-    /// processes in them to go. It kills none. What is gone already is no error.
-    pub fn remove(&self) -> Result<()> {
-        tree::remove(&self.mount, &self.path, Instant::now() + DEATH)
-    }
-
-    /// How many processes the out-of-memory killer has ended in the cgroup and below it.
-    /// None where the memory controller is not enabled for it.
-    pub fn oom_kills(&self) -> Result<Option<u64>> {
-        match self.directory.read("memory.events") {
-            Ok(text) => Ok(text
-                .lines()
-                .find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok())),
-            Err(e) if e.is(Errno::ENOENT) || e.is(Errno::ENODEV) => Ok(None),
-            Err(e) => Err(e),
-        }
-    }
-
-    /// The limit, in words, where the kernel has killed in this cgroup for want of memory.
-    pub fn out_of_memory(&self) -> Option<String> {
-        self.oom_kills().ok()?.filter(|kills| *kills > 0)?;
-        let limit = self.read("memory.max").ok()??;
-        Some(match limit.trim() {
-            "max" => "the limit is that of a cgroup above".to_owned(),
-            bytes => format!("memory.max is {bytes} bytes"),
-        })
     }
 
     /// The whole of one of its files. None where it has no such file.
@@ -334,15 +274,6 @@ fn path_of(file: &str) -> Result<Option<PathBuf>> {
 
 fn has_line(text: &str, line: &str) -> bool {
     text.lines().any(|l| l == line)
-}
-
-/// Whether an operation found its cgroup removed.
-fn is_gone(result: Result<()>) -> Result<bool> {
-    match result {
-        Ok(()) => Ok(false),
-        Err(e) if e.is(Errno::ENODEV) || e.is(Errno::ENOENT) => Ok(true),
-        Err(e) => Err(e),
-    }
 }
 
 /// Some of them, for a message.

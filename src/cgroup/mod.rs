@@ -11,7 +11,9 @@
 //! Runs in: parent, with the caller's privileges; verbs use [`Handle`]. Init never.
 
 mod device_bpf;
+mod end;
 mod handle;
+pub mod oom;
 mod ownership;
 pub mod resctrl;
 mod settings;
@@ -264,13 +266,11 @@ impl Guard {
     }
 
     /// The limit, in words, where the kernel has killed in it for want of memory.
-    pub fn out_of_memory(&mut self) -> Option<String> {
-        self.handle()
-            .and_then(Handle::out_of_memory)
-            .or_else(|| match self {
-                Guard::Directory(_) => None,
-                Guard::Unit(unit) => unit.out_of_memory(),
-            })
+    pub fn out_of_memory(&self) -> Option<String> {
+        match self {
+            Guard::Directory(made) => made.handle.out_of_memory(),
+            Guard::Unit(unit) => unit.out_of_memory(),
+        }
     }
 
     /// The cgroup stays when the guard goes.

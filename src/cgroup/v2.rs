@@ -71,6 +71,13 @@ impl Directory {
         &self.path
     }
 
+    /// Tells it from every other, one that had or gets its name among them.
+    pub fn inode(&self) -> Result<u64> {
+        nix::sys::stat::fstat(&self.fd)
+            .map(|status| status.st_ino)
+            .map_err(|errno| failed("fstat", &self.path, errno))
+    }
+
     /// Makes a directory below this one. False where it is there already.
     pub fn make(&self, relative: &Path) -> Result<bool> {
         let mode = Mode::from_bits_truncate(0o755);

@@ -68,7 +68,8 @@ impl Checkpoint {
     fn checkpoint(&self, global: &Global) -> Result<()> {
         criu::require_rights(Self::NAME, &Host::probe(Wanted::default())?)?;
         let wishes = self.wishes(global)?;
-        let mut container = global.root()?.open(&self.id)?;
+        let root = global.root()?;
+        let mut container = root.open(&self.id)?;
         container.lock(PATIENCE)?;
         refuse_unless_running(&mut container)?;
         let record = &container.record;
@@ -82,7 +83,7 @@ impl Checkpoint {
         if self.leave_running || self.pre_dump {
             return Ok(());
         }
-        delete::remove_dumped(container)
+        delete::remove_dumped(&root, container)
     }
 
     fn wishes(&self, global: &Global) -> Result<Dump> {

@@ -12,6 +12,7 @@ use crate::error::{Context, Result};
 use crate::plan::Plan;
 use crate::process::foreground::Signals;
 use crate::process::parent::{self, Release, Wishes};
+use crate::process::record;
 use crate::state::Slot;
 
 #[derive(Args, Debug)]
@@ -48,7 +49,7 @@ impl Create {
         let slot = global.root()?.reserve(&plan.id)?;
         self.make(&bundle, &plan, slot, &signals, &pidfd_sockets)
             .inspect_err(|_| {
-                late_hooks::run_poststop(&plan.hooks, &parent::new_record(&plan));
+                late_hooks::run_poststop(&plan.hooks, &record::of_plan(&plan));
             })
     }
 

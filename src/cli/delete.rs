@@ -78,13 +78,13 @@ impl Delete {
 
 /// The end of `run`, which knows the hooks already.
 pub fn remove_own(root: &Root, id: &str, hooks: &Hooks) -> Result<()> {
-    destroy_with(open_unused(root, id)?, hooks)
+    destroy_with(root, open_unused(root, id)?, hooks)
 }
 
 /// The end of `checkpoint`: CRIU has ended the processes. The container is locked.
-pub fn remove_dumped(container: Container) -> Result<()> {
+pub fn remove_dumped(root: &Root, container: Container) -> Result<()> {
     processes::end_init(&container)?;
-    destroy(container)
+    destroy(root, container)
 }
 
 /// Removes a container whose payload has ended or never began; one in any other state stays
@@ -92,7 +92,7 @@ pub fn remove_dumped(container: Container) -> Result<()> {
 fn remove_unused(root: &Root, id: &str) -> Result<()> {
     let container = open_unused(root, id)?;
     processes::end_init(&container)
-        .and_then(|()| destroy(container))
+        .and_then(|()| destroy(root, container))
         .context(|| format!("delete {id:?}"))
 }
 
@@ -129,18 +129,18 @@ fn delete_whatever_it_does(root: &Root, id: &str) -> Result<()> {
     processes::end_init(&container).context(|| format!("delete {id:?}"))?;
     container.lock(PATIENCE)?;
     processes::end_init(&container)
-        .and_then(|()| destroy(container))
+        .and_then(|()| destroy(root, container))
         .context(|| format!("delete {id:?}"))
 }
 
 /// Undoes the container. Its init has ended and the lock is held.
-fn destroy(container: Container) -> Result<()> {
+fn destroy(root: &Root, container: Container) -> Result<()> {
     let hooks = late_hooks::read(&container, "poststop");
-    destroy_with(container, &hooks)
+    destroy_with(root, container, &hooks)
 }
 
-fn destroy_with(container: Container, hooks: &Hooks) -> Result<()> {
-    remove_cgroup(&container.record)?;
+fn destroy_with(root: &Root, container: Container, hooks: &Hooks) -> Result<()> {
+    remove_cgroup(root, &container.record)?;
     if let Some(groups) = &container.record.resctrl {
         resctrl::remove(groups)?;
     }
@@ -153,7 +153,7 @@ fn destroy_with(container: Container, hooks: &Hooks) -> Result<()> {
 /// The cgroups above it stay, those that rt had to make too, as with runc and crun: whoever
 /// chose the path may have given them limits since then, or be about to put another container
 /// there.
-fn remove_cgroup(record: &Record) -> Result<()> {
+fn remove_cgroup(root: &Root, record: &Record) -> Result<()> {
     if let Some(CgroupRecord {
         manager: Manager::Systemd { unit, bus },
         ..
@@ -165,10 +165,13 @@ fn remove_cgroup(record: &Record) -> Result<()> {
         return Ok(());
     };
     if may_be_anothers(record) {
-        return match wait_until_empty(&cgroup)? {
+        return match wait_until_empty(&cgroup, record)? {
             true => cgroup.remove(),
             false => Ok(()),
         };
+    }
+    if processes::has_successor(root, record, &cgroup)? {
+        return Ok(());
     }
     // Without a pid namespace of its own, a container's processes outlive its init.
     cgroup.kill_all()?;
@@ -183,15 +186,17 @@ fn may_be_anothers(record: &Record) -> bool {
 }
 
 fn end_unit(record: &Record, unit: &str, bus: Bus) -> Result<()> {
-    let (cgroup, ended) = match may_be_anothers(record) {
-        true => (None, end_unused_unit(record, unit, bus)),
-        false => {
-            let cgroup = processes::cgroup(record)?;
-            if let Some(cgroup) = &cgroup {
-                cgroup.kill_all()?;
-            }
-            (cgroup, systemd::end_unit(unit, bus))
+    let cgroup = match may_be_anothers(record) {
+        true => None,
+        false => processes::cgroup(record)?,
+    };
+    let ended = match &cgroup {
+        Some(cgroup) => {
+            cgroup.kill_all()?;
+            systemd::end_unit(unit, bus)
         }
+        // A unit without the container's cgroup may be another one by the same name.
+        None => end_unused_unit(record, unit, bus),
     };
     // Where systemd is gone or out of reach, its units lose their cgroups all the same.
     if let Err(e) = ended {
@@ -200,24 +205,29 @@ fn end_unit(record: &Record, unit: &str, bus: Bus) -> Result<()> {
     cgroup.map_or(Ok(()), |cgroup| cgroup.remove())
 }
 
-/// Ends a unit once no process is left in it. A unit goes with its last process, but not one
-/// whose process ended while systemd was about to move it there.
+/// Ends a unit if no process is in it. A unit goes with its last process, but not one that has
+/// failed, nor one whose process ended while systemd was about to move it there.
 fn end_unused_unit(record: &Record, unit: &str, bus: Bus) -> Result<()> {
     let mut systemd = systemd::Manager::connect(bus)?;
     let Some(path) = systemd.control_group(unit)? else {
-        return Ok(());
+        return systemd.reset_failed(unit);
     };
     let mount = record.cgroup.as_ref().map(|cgroup| cgroup.mount.as_path());
     let Some(mount) = mount else { return Ok(()) };
     match Handle::open(mount, &path)? {
-        Some(cgroup) if !wait_until_empty(&cgroup)? => Ok(()),
+        Some(cgroup) if !wait_until_empty(&cgroup, record)? => Ok(()),
         _ => systemd.end(unit),
     }
 }
 
-/// False, and a word about it, where processes stay.
-fn wait_until_empty(cgroup: &Handle) -> Result<bool> {
-    let deadline = Instant::now() + ORPHAN_LIFETIME;
+/// False, and a word about it, where processes stay. An init that was not noted yet is waited
+/// for: it ends by itself.
+fn wait_until_empty(cgroup: &Handle, record: &Record) -> Result<bool> {
+    let wait = match may_be_anothers(record) {
+        true => ORPHAN_LIFETIME,
+        false => Duration::ZERO,
+    };
+    let deadline = Instant::now() + wait;
     while !cgroup.processes()?.is_empty() {
         if Instant::now() > deadline {
             log::warning(|| format!("cgroup {:?} is in use and stays", cgroup.path()));

@@ -83,11 +83,7 @@ impl Events {
         if container.status()? == Status::Stopped {
             return Err(processes::not_running());
         }
-        let Some(handle) = processes::cgroup(&container.record)? else {
-            return Err(Error::unsupported(
-                "the container has no cgroup, which alone counts",
-            ));
-        };
+        let (handle, _) = processes::need_cgroup(&container.record, "which alone counts")?;
         if self.stats {
             return self.print_stats(container, &handle);
         }

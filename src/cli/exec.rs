@@ -195,7 +195,11 @@ impl Exec {
             None => record.cgroup.as_ref().map(|cgroup| cgroup.mount.as_path()),
         };
         let cgroup = match (asked, &record.cgroup) {
-            (None, Some(cgroup)) => Handle::open(&cgroup.mount, &cgroup.path)?,
+            (None, Some(cgroup)) => match Handle::of_container(cgroup)? {
+                // Whoever took it away has moved init, and with it what holds for the container.
+                None => Handle::of_process(&cgroup.mount, init)?,
+                found => found,
+            },
             (asked, _) => asked,
         };
         let entry = Container {

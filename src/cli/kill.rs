@@ -6,9 +6,10 @@ use clap::Args;
 
 use super::processes::{self, not_running};
 use super::{Global, Verb, matching, signal};
+use crate::cgroup::Handle;
 use crate::error::{Context, Result};
 use crate::log;
-use crate::state::{Container, Status};
+use crate::state::{Container, Root, Status};
 
 #[derive(Args, Debug)]
 pub struct Kill {
@@ -41,7 +42,7 @@ impl Verb for Kill {
         let root = global.root()?;
         let kill_one = |id: &str| {
             let mut container = root.open(id)?;
-            kill(&mut container, signal, self.all).context(|| format!("kill {id:?}"))
+            kill(&root, &mut container, signal, self.all).context(|| format!("kill {id:?}"))
         };
         match self.regex {
             true => matching::each(&root, &self.id, kill_one),
@@ -51,7 +52,7 @@ impl Verb for Kill {
     }
 }
 
-fn kill(container: &mut Container, signal: i32, all: bool) -> Result<()> {
+fn kill(root: &Root, container: &mut Container, signal: i32, all: bool) -> Result<()> {
     let is_running = match container.status()? {
         Status::Created | Status::Running | Status::Paused => true,
         Status::Creating | Status::Stopped => false,
@@ -60,7 +61,7 @@ fn kill(container: &mut Container, signal: i32, all: bool) -> Result<()> {
     let every = all || (signal == libc::SIGKILL && !container.record.private_pid_namespace);
     if every && container.record.init.is_some() {
         match processes::cgroup(&container.record)? {
-            Some(cgroup) if is_running || !cgroup.processes()?.is_empty() => {
+            Some(cgroup) if is_running || has_left_some(root, container, &cgroup)? => {
                 return processes::signal_all(&cgroup, signal);
             }
             Some(_) => {}
@@ -72,4 +73,9 @@ fn kill(container: &mut Container, signal: i32, all: bool) -> Result<()> {
         false if all => Ok(()),
         false => Err(not_running()),
     }
+}
+
+/// Whether processes of a container are left whose init has ended.
+fn has_left_some(root: &Root, container: &Container, cgroup: &Handle) -> Result<bool> {
+    Ok(cgroup.is_populated()? && !processes::has_successor(root, &container.record, cgroup)?)
 }

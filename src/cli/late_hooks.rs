@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::hooks;
 use crate::log;
 use crate::plan::hooks::Hooks;
-use crate::process::parent;
+use crate::process::record::for_hooks;
 use crate::state::{Container, Record, Status};
 
 /// The container's hooks, from its copy of config.json; none where there are none by the
@@ -44,7 +44,7 @@ pub fn run_poststart(hooks: &Hooks, record: &Record) -> Result<()> {
     if hooks.poststart.is_empty() {
         return Ok(());
     }
-    let state = parent::hook_state(record, Status::Running)?;
+    let state = for_hooks(record, Status::Running)?;
     let outputs = hooks::Outputs::open(hooks)?;
     let start = hooks::Start::InBundle(&record.bundle);
     hooks::run(&hooks.poststart, &state, start, &outputs)
@@ -56,7 +56,7 @@ pub fn run_poststop(hooks: &Hooks, record: &Record) {
         return;
     }
     let run = |outputs: &hooks::Outputs| -> Result<Vec<Error>> {
-        let state = parent::hook_state(record, Status::Stopped)?;
+        let state = for_hooks(record, Status::Stopped)?;
         let start = hooks::Start::InBundle(&record.bundle);
         Ok(hooks::run_all(&hooks.poststop, &state, start, outputs))
     };

@@ -35,10 +35,7 @@ fn pause(container: &mut Container) -> Result<()> {
             format!("container not running or created: {}", status.name()),
         ));
     }
-    match processes::cgroup(&container.record)? {
-        Some(cgroup) => cgroup.freeze(),
-        None => Err(Error::unsupported(
-            "the container has no cgroup, by which alone processes can be stopped",
-        )),
-    }
+    let need = "by which alone processes can be stopped";
+    let (cgroup, _) = processes::need_cgroup(&container.record, need)?;
+    cgroup.freeze()
 }

@@ -13,7 +13,8 @@ use nix::unistd::Pid;
 
 use crate::cgroup::Handle;
 use crate::error::{Error, Kind, Result};
-use crate::state::{Container, Record};
+use crate::log;
+use crate::state::{CgroupRecord, Container, Record, Root, Status};
 use crate::sys::process;
 
 /// How long a killed process may take to go.
@@ -27,9 +28,47 @@ pub fn not_running() -> Error {
 /// The container's cgroup. None where it has none, or it is gone.
 pub fn cgroup(record: &Record) -> Result<Option<Handle>> {
     match &record.cgroup {
-        Some(cgroup) => Handle::open(&cgroup.mount, &cgroup.path),
+        Some(cgroup) => Handle::of_container(cgroup),
         None => Ok(None),
     }
+}
+
+/// The same, where nothing can be done without one: `need` says in the error what for.
+pub fn need_cgroup<'r>(record: &'r Record, need: &str) -> Result<(Handle, &'r CgroupRecord)> {
+    let Some(cgroup) = &record.cgroup else {
+        return Err(Error::unsupported(format!(
+            "the container has no cgroup, {need}"
+        )));
+    };
+    match Handle::of_container(cgroup)? {
+        Some(handle) => Ok((handle, cgroup)),
+        None => Err(Error::system(format!(
+            "the container's cgroup {:?} is gone, {need}",
+            cgroup.mount.join(&cgroup.path)
+        ))),
+    }
+}
+
+/// Whether the processes in the cgroup of a container that has ended are another's, which was
+/// given the same path and has taken the empty cgroup over.
+pub fn has_successor(root: &Root, record: &Record, cgroup: &Handle) -> Result<bool> {
+    let inode = |record: &Record| record.cgroup.as_ref()?.inode;
+    if inode(record).is_none() || !cgroup.is_populated()? {
+        return Ok(false);
+    }
+    for mut other in root.list()? {
+        if other.record.id != record.id
+            && inode(&other.record) == inode(record)
+            && other.status()? != Status::Stopped
+        {
+            log::warning(|| {
+                let (path, id) = (cgroup.path(), &other.record.id);
+                format!("cgroup {path:?} is that of container {id:?} by now, and is left alone")
+            });
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Sends `signal` to init. The pidfd was opened before the start time was compared, so no

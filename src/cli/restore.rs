@@ -15,7 +15,7 @@ use crate::host::{Host, Wanted};
 use crate::plan::Plan;
 use crate::plan::checkpoint::External;
 use crate::process::foreground::{self, Signals};
-use crate::process::parent;
+use crate::process::record;
 use crate::process::restore::{self, Restored, Wishes};
 use crate::state::Slot;
 
@@ -84,7 +84,7 @@ impl Restore {
         let restored = self
             .make(&bundle, &plan, slot, &wishes, &signals, &pidfd_sockets)
             .inspect_err(|_| {
-                late_hooks::run_poststop(&plan.hooks, &parent::new_record(&plan));
+                late_hooks::run_poststop(&plan.hooks, &record::of_plan(&plan));
             })?;
         if self.detach {
             restored.keep();

@@ -35,10 +35,7 @@ fn resume(container: &mut Container) -> Result<()> {
             format!("container not paused: {}", status.name()),
         ));
     }
-    match processes::cgroup(&container.record)? {
-        Some(cgroup) => cgroup.thaw(),
-        None => Err(Error::unsupported(
-            "the container has no cgroup, by which alone processes can be stopped",
-        )),
-    }
+    let need = "by which alone processes can be stopped";
+    let (cgroup, _) = processes::need_cgroup(&container.record, need)?;
+    cgroup.thaw()
 }

@@ -16,6 +16,7 @@ use crate::plan::Plan;
 use crate::process::foreground::{self, Signals};
 use crate::process::parent::{self, Child, Release, Wishes};
 use crate::process::readiness::{Main, Relay};
+use crate::process::record;
 use crate::state::Slot;
 
 #[derive(Args, Debug)]
@@ -63,7 +64,7 @@ impl Run {
         let (child, relay) = self
             .start(&bundle, &plan, slot, &signals, &pidfd_sockets)
             .inspect_err(|_| {
-                late_hooks::run_poststop(&plan.hooks, &parent::new_record(&plan));
+                late_hooks::run_poststop(&plan.hooks, &record::of_plan(&plan));
             })?;
         if self.detach {
             let waited = match relay {

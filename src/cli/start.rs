@@ -8,11 +8,13 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{Global, Verb, late_hooks, passed, processes};
+use crate::cgroup::Handle;
+use crate::cgroup::oom::Above;
 use crate::error::{Context, Error, Kind, Result};
 use crate::process::foreground::Signals;
 use crate::process::parent;
 use crate::process::readiness::{Main, Relay};
-use crate::state::{Container, Status};
+use crate::state::{Container, Manager, Record, Status};
 
 /// How long to wait for another `rt` that is at work on the same container.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -42,7 +44,12 @@ impl Start {
         refuse_unless_created(container.status()?)?;
         let relay = relay(&container)?;
         let cgroup = processes::cgroup(&container.record)?;
-        let opened = parent::open_gate(container.dir(), cgroup.as_ref());
+        let above = cgroup.as_ref().filter(|_| is_unit(&container.record));
+        let above = above.map(Above::of);
+        let opened = parent::open_gate(container.dir(), || {
+            let limit = cgroup.as_ref().and_then(Handle::out_of_memory);
+            limit.or_else(|| above.as_ref()?.out_of_memory())
+        });
         // Failed or not, the gate has been gone through once: what is left is a container
         // that runs or one that has stopped.
         container.remove_gate()?;
@@ -57,6 +64,12 @@ impl Start {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether systemd takes the cgroup away with its last process.
+fn is_unit(record: &Record) -> bool {
+    let cgroup = record.cgroup.as_ref();
+    cgroup.is_some_and(|cgroup| cgroup.manager != Manager::Cgroupfs)
 }
 
 /// The way from the payload to the caller's service manager, where both are there.

@@ -7,6 +7,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use super::processes;
 use crate::cgroup::Handle;
 use crate::error::{Context, Error, Kind, Result};
 use crate::state::Record;
@@ -16,11 +17,8 @@ pub fn open(options: &[String], record: &Record) -> Result<Option<Handle>> {
     let Some(below) = path(options)? else {
         return Ok(None);
     };
-    let Some(own) = &record.cgroup else {
-        return Err(Error::unsupported(
-            "--cgroup: the container has no cgroup of its own",
-        ));
-    };
+    let need = "below which alone exec can enter one";
+    let (_, own) = processes::need_cgroup(record, need).context(|| "--cgroup")?;
     let handle = Handle::open(&own.mount, &own.path.join(&below)).context(|| "--cgroup")?;
     handle.map(Some).ok_or_else(|| {
         Error::system(format!(

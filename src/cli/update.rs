@@ -267,11 +267,7 @@ fn update(container: &mut Container, mut resources: Resources, schemata: &str) -
         return Err(processes::not_running());
     }
     let record = &container.record;
-    let (Some(handle), Some(cgroup)) = (processes::cgroup(record)?, &record.cgroup) else {
-        return Err(Error::unsupported(
-            "the container has no cgroup, which alone has limits",
-        ));
-    };
+    let (handle, cgroup) = processes::need_cgroup(record, "which alone has limits")?;
     fill_in(&mut resources, &handle)?;
     checks::resources(&resources)?;
     let bundle = Bundle::from_state(container.config()?, record.bundle.clone())?;

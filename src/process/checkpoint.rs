@@ -10,6 +10,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use crate::cgroup::Handle;
 use crate::criu::message::{Features, Kind, Request};
 use crate::criu::options::{CgroupsMode, NetworkLock, Options, Switches};
 use crate::criu::{self, Service};
@@ -84,10 +85,7 @@ pub fn dump(
         empty_namespaces: wishes.empty_namespaces,
         cgroups_mode: wishes.cgroups_mode,
         network_lock: wishes.network_lock,
-        freeze_cgroup: record
-            .cgroup
-            .as_ref()
-            .map(|cgroup| bytes(cgroup.mount.join(&cgroup.path))),
+        freeze_cgroup: freezer(record)?,
         config_file: settings_file(&outside.settings),
         external: external::namespaces_of(outside, init)?,
         switches: Switches {
@@ -120,6 +118,15 @@ pub fn dump(
         },
     )?;
     service.finish()
+}
+
+/// The cgroup in which the processes can be stopped all at once. Without one CRIU stops each.
+fn freezer(record: &Record) -> Result<Option<Vec<u8>>> {
+    let Some(cgroup) = &record.cgroup else {
+        return Ok(None);
+    };
+    let handle = Handle::of_container(cgroup)?;
+    Ok(handle.map(|_| bytes(cgroup.mount.join(&cgroup.path))))
 }
 
 impl Places {

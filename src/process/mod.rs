@@ -17,7 +17,7 @@
 //! and one file for each thing between them: `wire` (parent and init), `gate` (`rt start` and
 //! init), `spawn`, `join`, `idmap`, `mounts` (what the parent mounts for init), `net_devices`,
 //! `shield`, `notify` (the seccomp listener), `streams`, `external` (what a dump leaves out),
-//! `images`, `payload` (the end that init and enter share).
+//! `images`, `payload` (the end that init and enter share), `record` (what is remembered).
 //!
 //! ```text
 //!    parent                             init
@@ -62,6 +62,7 @@ pub mod payload;
 mod post_mortem;
 pub mod procfs;
 pub mod readiness;
+pub mod record;
 pub mod restore;
 pub mod shield;
 pub mod spawn;

@@ -14,11 +14,10 @@ use crate::cgroup::{self, resctrl};
 use crate::error::{self, Error, Result};
 use crate::hooks;
 use crate::log;
-use crate::plan::cgroup::Placement;
 use crate::plan::namespaces::Kind as Namespace;
 use crate::plan::{HostPath, Plan};
 use crate::security;
-use crate::state::{CgroupRecord, Identity, Manager, Phase, Record, Report, Slot, Status};
+use crate::state::{Identity, Phase, Record, Slot, Status};
 use crate::sys::process::OwnedProcess;
 use crate::terminal::Foreground;
 
@@ -30,7 +29,7 @@ use super::net_devices::{self, Moved};
 use super::readiness::Relay;
 use super::spawn::{self, Birthplace, Inheritance, Spawned};
 use super::wire::{Frame, Order, Request, Wire};
-use super::{idmap, notify, payload, post_mortem};
+use super::{idmap, notify, payload, post_mortem, record};
 
 /// Who lets the payload go once all is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +69,7 @@ pub struct Child {
 pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) -> Result<Child> {
     security::require_support(&plan.process)?;
     security::require_mount_label_support(plan.rootfs.mount_label.as_ref())?;
-    let mut record = new_record(plan);
+    let mut record = record::of_plan(plan);
     let gate = match wishes.release {
         Release::AtTheGate => Some(Gate::make(slot.dir())?),
         Release::ByParent => None,
@@ -123,13 +122,7 @@ pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) 
     {
         return Err(last_words(process, &wire).unwrap_or(error));
     }
-    record.cgroup = record
-        .cgroup
-        .zip(cgroup.as_ref().and_then(cgroup::Guard::handle))
-        .map(|(record, handle)| CgroupRecord {
-            path: handle.path().to_owned(),
-            ..record
-        });
+    record::note_cgroup(&mut record, cgroup.as_ref())?;
     record.init = Identity::of(process.pid())?;
     let mut child = Child {
         process,
@@ -166,54 +159,6 @@ pub(super) fn privilege(plan: &Plan) -> cgroup::Privilege {
     } else {
         cgroup::Privilege::Host
     }
-}
-
-/// What is known of the container before there is a process.
-pub fn new_record(plan: &Plan) -> Record {
-    let mut record = Record::new(
-        &plan.id,
-        plan.bundle.as_path().to_owned(),
-        plan.rootfs.root.as_path().to_owned(),
-    );
-    record.annotations = plan.annotations.clone();
-    record.private_pid_namespace = plan.namespaces.is_new(Namespace::Pid);
-    record.rootless = plan.rootless;
-    record.resctrl = plan.intel_rdt.as_ref().map(resctrl::record);
-    record.session_keyring = plan.process.keyring.is_some();
-    let filter = plan.process.seccomp.as_ref();
-    record.seccomp_receiver = filter
-        .and_then(|filter| filter.listener.as_ref())
-        .map(|listener| listener.path.to_string_lossy().into_owned());
-    if plan.process.terminal.is_none() {
-        record.streams = streams();
-    }
-    record.cgroup = match &plan.cgroup.placement {
-        Placement::Path { mount, path } => Some(CgroupRecord {
-            mount: mount.as_path().to_owned(),
-            path: path.clone(),
-            manager: Manager::Cgroupfs,
-        }),
-        // The path is known for sure once systemd has made it; until then the unit's name is
-        // what counts.
-        Placement::Unit { mount, scope } => Some(CgroupRecord {
-            mount: mount.as_path().to_owned(),
-            path: scope.path.clone(),
-            manager: Manager::Systemd {
-                unit: scope.unit.clone(),
-                bus: scope.bus,
-            },
-        }),
-        Placement::Disabled | Placement::None { .. } => None,
-    };
-    record
-}
-
-/// This process's three streams, which become the payload's.
-fn streams() -> Vec<String> {
-    (0..3)
-        .filter_map(|number| std::fs::read_link(format!("/proc/self/fd/{number}")).ok())
-        .map(|target| target.to_string_lossy().into_owned())
-        .collect()
 }
 
 /// In a user namespace that is not the caller's, new or joined, sources of bind mounts may lie
@@ -313,7 +258,7 @@ impl Child {
                 // Hooks may look at the state, and kill the runtime: what is undone after
                 // that has to be found.
                 slot.save(&self.record)?;
-                let state = hook_state(&self.record, Status::Creating)?;
+                let state = record::for_hooks(&self.record, Status::Creating)?;
                 let start = hooks::Start::InBundle(plan.bundle.as_path());
                 let outputs = &self.hook_outputs;
                 hooks::run(&plan.hooks.prestart, &state, start, outputs)?;
@@ -388,7 +333,7 @@ impl Child {
     }
 
     fn post_mortem(&mut self, when: &str) -> Error {
-        post_mortem::of_child(&mut self.process, self.cgroup.as_mut(), when)
+        post_mortem::of_child(&mut self.process, self.cgroup.as_ref(), when)
     }
 }
 
@@ -399,12 +344,6 @@ pub fn judge(conclusion: Conclusion, lost: impl FnOnce() -> Error) -> Result<()>
         Conclusion::Refused(errno) => Err(payload::refused(c"", errno)),
         Conclusion::Lost => Err(lost()),
     }
-}
-
-/// The state on a hook's standard input.
-pub fn hook_state(record: &Record, status: Status) -> Result<Vec<u8>> {
-    serde_json::to_vec(&Report::for_hook(record, status))
-        .map_err(|e| Error::system(format!("the state for hooks: {e}")))
 }
 
 fn write_oom_score_adj(pid: Pid, plan: &Plan) -> Result<()> {
@@ -421,9 +360,13 @@ fn write_oom_score_adj(pid: Pid, plan: &Plan) -> Result<()> {
     security::limits::write_oom_score_adj(directory.as_fd(), score, when)
 }
 
-/// `rt start`: opens the gate and returns once the program runs.
-pub fn open_gate(state: BorrowedFd<'_>, cgroup: Option<&cgroup::Handle>) -> Result<()> {
+/// `rt start`: opens the gate and returns once the program runs. Where init has ended before,
+/// `out_of_memory` answers the limit that was too low, in words, if one was.
+pub fn open_gate(
+    state: BorrowedFd<'_>,
+    out_of_memory: impl FnOnce() -> Option<String>,
+) -> Result<()> {
     let (wire, outcome) = super::gate::open(state)?;
     let conclusion = outcome.await_conclusion(&wire)?;
-    judge(conclusion, || post_mortem::of_stranger(cgroup))
+    judge(conclusion, || post_mortem::of_stranger(out_of_memory()))
 }

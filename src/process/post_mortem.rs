@@ -4,12 +4,12 @@
 
 use nix::sys::wait::WaitStatus;
 
-use crate::cgroup::{Guard, Handle};
+use crate::cgroup::Guard;
 use crate::error::{self, Error};
 use crate::sys::process::OwnedProcess;
 
 /// Ends and reaps a child that has hung up, and says how it ended.
-pub fn of_child(process: &mut OwnedProcess, cgroup: Option<&mut Guard>, when: &str) -> Error {
+pub fn of_child(process: &mut OwnedProcess, cgroup: Option<&Guard>, when: &str) -> Error {
     process.kill();
     let ended = match process.wait() {
         Ok(WaitStatus::Exited(_, status)) => format!("with exit status {status}"),
@@ -21,11 +21,11 @@ pub fn of_child(process: &mut OwnedProcess, cgroup: Option<&mut Guard>, when: &s
     explain(format!("init: it ended {when}, {ended}"), limit)
 }
 
-/// The same of an init that is another's child.
-pub fn of_stranger(cgroup: Option<&Handle>) -> Error {
+/// The same of an init that is another's child; `out_of_memory` is the limit where it was too low.
+pub fn of_stranger(out_of_memory: Option<String>) -> Error {
     let error = explain(
         "init: it ended before the program started".to_owned(),
-        cgroup.and_then(Handle::out_of_memory),
+        out_of_memory,
     );
     match error.hint() {
         Some(_) => error,

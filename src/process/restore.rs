@@ -46,7 +46,7 @@ use super::checkpoint::{Places, require_possible, require_version, settings_file
 use super::criu::{NOTIFY, Stage, passed_number, root_below, start_on};
 use super::external::{bytes, mounts_for, namespace_key};
 use super::foreground::{self, Signals};
-use super::{parent, streams};
+use super::{parent, record, streams};
 
 const LOG: &str = "restore.log";
 
@@ -88,7 +88,7 @@ pub fn restore(
     let mut options = decide(external, wishes)?;
     places.make_work()?;
     let hook_outputs = hooks::Outputs::open(&plan.hooks)?;
-    let mut record = parent::new_record(plan);
+    let mut record = record::of_plan(plan);
     slot.save_config(wishes.config)?;
     slot.save(&record)?;
     let cgroup = cgroup::create(&plan.cgroup, parent::privilege(plan))?;
@@ -175,9 +175,9 @@ fn confine(
         return Ok(outside);
     };
     guard.enter(&plan.cgroup, parent::privilege(plan), pid)?;
-    if let (Some(handle), Some(record)) = (guard.handle(), &mut record.cgroup) {
+    record::note_cgroup(record, Some(guard))?;
+    if let Some(handle) = guard.handle() {
         handle.attach(pid)?;
-        record.path = handle.path().to_owned();
         options.cgroup_root = Some(bytes(Path::new("/").join(handle.path())));
     }
     guard.confine(&plan.cgroup, parent::privilege(plan))?;
@@ -235,7 +235,7 @@ impl Making<'_> {
         self.record.init = identity(pid)?;
         // Hooks may look at the state.
         self.slot.save(&self.record)?;
-        let state = parent::hook_state(&self.record, Status::Creating)?;
+        let state = record::for_hooks(&self.record, Status::Creating)?;
         let start = hooks::Start::InBundle(self.plan.bundle.as_path());
         hooks::run(&hooks.prestart, &state, start, &self.hook_outputs)?;
         hooks::run(&hooks.create_runtime, &state, start, &self.hook_outputs)

@@ -1,6 +1,7 @@
 //! A container that is there: its record, its status, its lock.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -128,8 +129,13 @@ impl Container {
         let Some(cgroup) = &self.record.cgroup else {
             return false;
         };
-        let events = cgroup.mount.join(&cgroup.path).join("cgroup.events");
-        std::fs::read_to_string(events).is_ok_and(|text| text.lines().any(|l| l == "frozen 1"))
+        let directory = cgroup.mount.join(&cgroup.path);
+        let is_another = |inode| directory.metadata().is_ok_and(|now| now.ino() != inode);
+        if cgroup.inode.is_some_and(is_another) {
+            return false;
+        }
+        std::fs::read_to_string(directory.join("cgroup.events"))
+            .is_ok_and(|text| text.lines().any(|l| l == "frozen 1"))
     }
 
     /// A descriptor of init. None where it has ended, or is not known yet.
@@ -215,6 +221,7 @@ mod tests {
         record.cgroup = Some(CgroupRecord {
             mount: scratch.path().to_owned(),
             path: "cgroup".into(),
+            inode: Some(cgroup.metadata().unwrap().ino()),
             manager: Manager::Cgroupfs,
         });
         slot.save(&record).unwrap();
@@ -233,6 +240,9 @@ mod tests {
         assert_eq!(status(&scratch), Status::Paused);
         let mut container = scratch.root().open("a").unwrap();
         container.lock(Duration::ZERO).unwrap();
+        container.record.cgroup.as_mut().unwrap().inode = Some(0);
+        container.save().unwrap();
+        assert_eq!(status(&scratch), Status::Running);
         container.record.init.as_mut().unwrap().start_time -= 1;
         container.save().unwrap();
         assert_eq!(status(&scratch), Status::Stopped);

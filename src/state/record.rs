@@ -69,6 +69,10 @@ pub struct CgroupRecord {
     pub mount: PathBuf,
     /// Beneath it, without a leading slash.
     pub path: PathBuf,
+    /// The inode of its directory, which the kernel gives to no other cgroup until its next
+    /// start (kernfs on 64 bits, Linux 5.5). None before the cgroup is there.
+    #[serde(default)]
+    pub inode: Option<u64>,
     pub manager: Manager,
 }
 
@@ -147,6 +151,7 @@ mod tests {
         record.cgroup = Some(CgroupRecord {
             mount: "/sys/fs/cgroup".into(),
             path: "a/web".into(),
+            inode: Some(1 << 40),
             manager: Manager::Systemd {
                 unit: "rt-web.scope".into(),
                 bus: Bus::User,

@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
+use crate::harness::call::Outcome;
 use crate::harness::case::Case;
 use crate::harness::cgroup::Cgroup;
 use crate::harness::container::Container;
@@ -20,6 +21,7 @@ tests! {
     "runc-events(8)" Compat events_tell_of_an_oom_kill_and_of_the_end;
     "runc-pause(8)" Compat a_cgroup_below_is_paused_too;
     "config-linux.md#memory" Should a_limit_too_low_for_a_start_is_named;
+    "config-linux.md#memory" Should an_init_that_ends_for_want_of_memory_is_said_to;
     "config-linux.md#cgroups" Should a_limit_without_delegation_is_an_error_with_a_remedy;
     "config-linux.md#cgroups" Should a_controller_that_is_not_delegated_is_named;
 }
@@ -251,6 +253,27 @@ fn a_limit_too_low_for_a_start_is_named(case: &Case) -> Verdict {
         .says(&["memory.max", "memory.limit"])?
         .says(&["4096"])
         .map(drop)
+}
+
+/// It has come far, as far as its hooks, which need more than there is. One process that is killed
+/// is the end of all.
+fn an_init_that_ends_for_want_of_memory_is_said_to(case: &Case) -> Verdict {
+    let place = case.need_controller("memory")?;
+    let resources = json!({
+        "memory": {"limit": 64 << 20, "swap": 64 << 20}, "unified": {"memory.oom.group": "1"},
+    });
+    let mut bundle = case.limited(&place, "hooks", &resources)?;
+    let asks = serde_json::to_string(&[Ask::Allocate { bytes: 256 << 20 }])?;
+    let hook = json!({"path": "/bin/probe", "args": ["probe", "answer", asks]});
+    bundle.hook("startContainer", hook);
+    let named = |outcome: Outcome| -> Verdict {
+        let outcome = outcome.refused()?.says(&["out of memory"])?;
+        outcome.says(&["67108864"]).map(drop)
+    };
+    named(case.run_call(&bundle)?.run()?)?;
+    case.runtime(["delete", "--force", &case.id]).run()?;
+    let container = case.create(&mut bundle)?;
+    named(container.verb("start").run()?)
 }
 
 fn a_limit_without_delegation_is_an_error_with_a_remedy(case: &Case) -> Verdict {

@@ -2,6 +2,7 @@
 
 mod annotations;
 mod caller;
+mod cgroup_identity;
 mod cgroups;
 mod check;
 mod crash;
@@ -42,6 +43,7 @@ pub const TESTS: &[&[Test]] = &[
     errors::TESTS,
     phrases::TESTS,
     cgroups::TESTS,
+    cgroup_identity::TESTS,
     pause::TESTS,
     update::TESTS,
     spec::TESTS,

@@ -70,7 +70,7 @@ impl Case {
     }
 
     /// Whether systemd is to make the cgroups.
-    fn uses_systemd(&self) -> bool {
+    pub fn uses_systemd(&self) -> bool {
         self.globals.iter().any(|global| global.contains("systemd"))
     }
 
@@ -112,6 +112,11 @@ impl Container<'_> {
 }
 
 impl Cgroup {
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// The text of one of its files, without the last newline.
     pub fn read(&self, file: &str) -> Verdict<String> {
         let path = self.0.join(file);

@@ -4,12 +4,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use super::bundle::Bundle;
 use super::call::{Call, Outcome};
 use super::case::Case;
 use super::container::Container;
-use super::verdict::{Doing, Stop, Verdict, fail, skip};
+use super::verdict::{Doing, Verdict, fail, skip};
 use crate::probe::ask::Ask;
 
 /// The argument before the verb with which every runtime asks systemd.
@@ -108,15 +109,16 @@ impl Systemd {
     pub fn forgets(&self, case: &Case) -> Verdict {
         let pattern = format!("*{}*", case.id);
         let args = ["list-units", "--all", "--plain", "--no-legend", &pattern];
-        let mut left = String::new();
         // systemd hears of the end of the last process by itself, and in its own time.
-        for _ in 0..50 {
-            left = self.control(&args)?;
+        loop {
+            let left = self.control(&args)?;
             if left.is_empty() {
                 return Ok(());
             }
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            if Instant::now() > case.deadline {
+                return fail(format!("units are left: {left}"));
+            }
+            std::thread::sleep(Duration::from_millis(20));
         }
-        Err(Stop::Fail(format!("units are left: {left}")))
     }
 }

@@ -111,7 +111,7 @@ impl Manager {
     }
 
     /// Makes systemd forget a unit that has failed. One that is not there is no error.
-    fn reset_failed(&mut self, unit: &str) -> Result<()> {
+    pub fn reset_failed(&mut self, unit: &str) -> Result<()> {
         match self.ask("ResetFailedUnit", &[Value::string(unit)])? {
             Err(refusal) if refusal.name != NO_SUCH_UNIT => {
                 Err(self.explain(&refusal, "ResetFailedUnit", unit))

@@ -25,7 +25,7 @@ use nix::unistd::Pid;
 
 pub use manager::Manager;
 
-use super::Handle;
+use super::{Handle, oom};
 use crate::error::{Error, Result};
 use crate::log;
 use crate::plan::HostPath;
@@ -40,8 +40,8 @@ pub struct Unit {
     started: bool,
     /// The container's cgroup, once it is there.
     handle: Option<Handle>,
-    /// The cgroup above it, and how often the kernel had killed there for want of memory.
-    above: Option<(Handle, u64)>,
+    /// What had been counted above it before its process took memory.
+    above: Option<oom::Above>,
     kept: bool,
 }
 
@@ -78,7 +78,7 @@ impl Unit {
             false => self.find(pid),
         }?;
         // The process waits, and takes no memory yet.
-        self.above = self.look_above(&handle)?;
+        self.above = Some(oom::Above::of(&handle));
         let handle = match &self.scope.subgroup {
             None => handle,
             Some(name) => handle.enter_below(Path::new(name), pid)?,
@@ -114,19 +114,6 @@ impl Unit {
         }
     }
 
-    /// None right below the mount (a slice of a name without dashes): nothing is counted there.
-    fn look_above(&self, handle: &Handle) -> Result<Option<(Handle, u64)>> {
-        let above = handle.path().parent();
-        let Some(path) = above.filter(|path| !path.as_os_str().is_empty()) else {
-            return Ok(None);
-        };
-        let above = Handle::open(self.mount.as_path(), path)?;
-        Ok(match above {
-            Some(above) => above.oom_kills()?.map(|kills| (above, kills)),
-            None => None,
-        })
-    }
-
     fn lost(&self, why: &str) -> Error {
         let unit = &self.scope.unit;
         Error::system(format!("systemd: {unit:?} is started, but {why}"))
@@ -137,18 +124,12 @@ impl Unit {
         self.handle.as_ref()
     }
 
-    /// The limit, in words, where the kernel has killed in it or beside it for want of memory
-    /// since the start. systemd takes the cgroup away with its last process, and what could be
-    /// read there; the one above has counted, too.
+    /// The limit, in words, where the kernel has killed in it for want of memory.
     pub fn out_of_memory(&self) -> Option<String> {
-        let (above, before) = self.above.as_ref()?;
-        let limits = &self.scope.properties;
-        let limit = limits.iter().find(|limit| limit.name == "MemoryMax");
-        let now = above.oom_kills().ok()??;
-        (now > *before).then(|| match limit.map(|limit| &limit.value) {
-            Some(Value::Uint64(bytes)) => format!("memory.max is {bytes} bytes"),
-            _ => "the limit is that of a cgroup above".to_owned(),
-        })
+        self.handle
+            .as_ref()
+            .and_then(Handle::out_of_memory)
+            .or_else(|| self.above.as_ref()?.out_of_memory())
     }
 
     /// The unit stays when this value goes.

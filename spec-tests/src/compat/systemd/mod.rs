@@ -30,6 +30,7 @@ tests! {
     "runc(8)" Compat without_a_bus_the_error_names_the_socket;
     "runc-delete(8)" Compat the_end_of_a_container_is_the_end_of_its_unit;
     "runc-delete(8)" Compat a_container_that_crashed_leaves_no_unit;
+    "runc-delete(8)" Compat the_unit_of_a_successor_is_left_alone;
     "runc-create(8)" Compat a_create_that_fails_leaves_no_unit;
     "runc-create(8)" Compat a_create_that_is_killed_leaves_no_unit;
     "runc-run(8)" Compat fifty_containers_leave_no_unit;
@@ -271,6 +272,25 @@ fn a_container_that_crashed_leaves_no_unit(case: &Case) -> Verdict {
     container.wait_stopped()?;
     container.delete()?;
     systemd.forgets(case)
+}
+
+/// systemd takes the unit away with its last process, and then the name is free for another.
+fn the_unit_of_a_successor_is_left_alone(case: &Case) -> Verdict {
+    let systemd = case.need_systemd()?;
+    let (mut bundle, unit) = named(case)?;
+    let first = case.started_in_unit(&mut bundle)?;
+    first.stop()?;
+    systemd.forgets(case)?;
+    let second = format!("{}-second", case.id);
+    let call = case.runtime(["create", "--bundle"]);
+    let call = call.arg(&bundle.dir).arg(&second).globals([DRIVER]);
+    let mut second = case.create_with(call, &second)?;
+    second.start()?;
+    second.ask_one(Ask::Process)?;
+    first.delete()?;
+    systemd.holds(&unit, &[("ActiveState", "active")])?;
+    second.ask_one(Ask::Process)?.process()?;
+    second.stop()
 }
 
 fn a_create_that_fails_leaves_no_unit(case: &Case) -> Verdict {
