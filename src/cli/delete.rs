@@ -76,9 +76,21 @@ impl Delete {
     }
 }
 
-/// The end of `run`, which knows the hooks already.
-pub fn remove_own(root: &Root, id: &str, hooks: &Hooks) -> Result<()> {
-    destroy_with(root, open_unused(root, id)?, hooks)
+/// The end of `run` and `restore`, which know the hooks already. Somebody else may have removed
+/// the container meanwhile, and one of the same name be there by now.
+pub fn remove_own(root: &Root, own: &Record, hooks: &Hooks) -> Result<()> {
+    let is_own = |container: &Container| container.record.created == own.created;
+    let removed = match root.open(&own.id) {
+        Ok(container) if is_own(&container) => match open_unused(root, &own.id) {
+            Ok(container) if is_own(&container) => destroy_with(root, container, hooks),
+            opened => opened.map(drop),
+        },
+        opened => opened.map(drop),
+    };
+    match removed {
+        Err(e) if e.kind() == Kind::NoSuchContainer => Ok(()),
+        result => result,
+    }
 }
 
 /// The end of `checkpoint`: CRIU has ended the processes. The container is locked.

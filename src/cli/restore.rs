@@ -90,8 +90,9 @@ impl Restore {
             restored.keep();
             return Ok(0);
         }
+        let record = restored.record.clone();
         let status = restored.attend(&signals);
-        delete::remove_own(&root, &plan.id, &plan.hooks)?;
+        delete::remove_own(&root, &record, &plan.hooks)?;
         status
     }
 

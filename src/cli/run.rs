@@ -74,9 +74,10 @@ impl Run {
             child.keep();
             return waited.map(|()| 0);
         }
+        let record = child.record.clone();
         let status = child.attend(&signals, relay);
         if !self.keep {
-            delete::remove_own(&root, &plan.id, &plan.hooks)?;
+            delete::remove_own(&root, &record, &plan.hooks)?;
         }
         status
     }

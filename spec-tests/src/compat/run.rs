@@ -16,6 +16,7 @@ tests! {
     "runc-run(8)" Compat run_ends_with_the_payloads_status;
     "runc-run(8)" Compat run_ends_with_128_and_the_signal;
     "runc-run(8)" Compat run_deletes_the_container_at_the_end;
+    "runc-run(8)" Compat run_ends_with_the_status_of_a_container_that_was_deleted;
     "runc-run(8)" Compat run_forwards_signals;
     "runc-run(8)" Compat run_keeps_sigurg_to_itself;
     "runc-exec(8)" Compat exec_forwards_signals;
@@ -71,6 +72,24 @@ fn run_ends_with_128_and_the_signal(case: &Case) -> Verdict {
         outcome.signal,
         None,
     )
+}
+
+fn run_ends_with_the_status_of_a_container_that_was_deleted(case: &Case) -> Verdict {
+    // Which of the two removes it is a race.
+    for round in 0..5 {
+        let mut bundle = case.bundle_named(&format!("bundle{round}"))?;
+        bundle.answers(&[Ask::Create("/tmp/ready".into()), Ask::SleepMs(20_000)])?;
+        let running = case.run_call(&bundle)?.start()?;
+        case.wait_for("the payload", || {
+            Ok(bundle.inside("/tmp/ready").exists().then_some(()))
+        })?;
+        case.runtime(["delete", "--force", &case.id])
+            .run()?
+            .succeeded()?;
+        let outcome = running.wait()?;
+        equal("exit status", outcome.status, 128 + Signal::SIGKILL as i32)?;
+    }
+    Ok(())
 }
 
 fn run_deletes_the_container_at_the_end(case: &Case) -> Verdict {
