@@ -63,7 +63,7 @@ fn explain(log: &str) -> Option<String> {
 }
 
 /// What CRIU's own words do not say: a part of them, and a remedy.
-const REMEDIES: [(&str, &str); 3] = [
+const REMEDIES: [(&str, &str); 4] = [
     (
         "kerndat",
         "this CRIU does not know this kernel: `criu check` says more, and a newer CRIU may",
@@ -71,6 +71,12 @@ const REMEDIES: [(&str, &str); 3] = [
     (
         "has bad size",
         "a stream that was a file of the host has to be the same file again, opened to append, or another of its size",
+    ),
+    (
+        // A dump that serves its own pages asks for a pipe of 819 pages, which become 4 MiB, and
+        // does not look whether it got one.
+        "page-pipe: splice",
+        "to serve pages this CRIU wants a pipe of 4 MiB: run rt with CAP_SYS_RESOURCE, or set fs.pipe-max-size to 4194304",
     ),
     (
         "iptables",
@@ -123,9 +129,11 @@ mod tests {
     }
 
     #[test]
-    fn a_kernel_that_criu_does_not_know_has_a_remedy() {
+    fn what_criu_does_not_explain_has_a_remedy() {
         let said = "Error (criu/kerndat.c:1615): kerndat_vdso_fill_symtable failed";
         assert!(remedy(said).is_some_and(|remedy| remedy.contains("newer CRIU")));
+        let said = "Error (criu/page-pipe.c:424): page-pipe: splice: -1: Bad file descriptor";
+        assert!(remedy(said).is_some_and(|remedy| remedy.contains("fs.pipe-max-size")));
         assert_eq!(remedy("Error (criu/x.c:1): else"), None);
     }
 }

@@ -4,7 +4,7 @@
 
 use super::namespaces::Kind;
 use super::rootfs::Source;
-use super::{ContainerPath, HostPath, devices, mounts};
+use super::{ContainerPath, HostPath, devices, mount_ids, mounts};
 use crate::bundle::Bundle;
 use crate::error::Result;
 
@@ -20,8 +20,9 @@ pub struct External {
     pub devices: Vec<ContainerPath>,
     /// Namespaces that were joined, with their place in `linux.namespaces`.
     pub namespaces: Vec<Joined>,
-    /// The first id-mapped mount, by its place in config.json: CRIU knows nothing of those.
-    pub id_mapped: Option<usize>,
+    /// The first new file system with an id map, by its place in config.json: CRIU saves what
+    /// is in it, and makes it again without the map.
+    pub mapped_file_system: Option<usize>,
     pub settings: Settings,
 }
 
@@ -31,6 +32,9 @@ pub struct Bind {
     pub source: HostPath,
     /// Whether what is mounted below the source came along.
     pub recursive: bool,
+    /// The place in config.json.
+    pub index: usize,
+    pub is_mapped: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,7 +59,10 @@ impl External {
         let config = &bundle.config;
         let linux = config.linux();
         let (mut binds, mut file_systems) = (Vec::new(), Vec::new());
-        for mount in mounts::places(bundle)? {
+        let mut mapped_file_system = None;
+        let given = config.mounts.iter().enumerate();
+        for (mount, (index, given)) in mounts::places(bundle)?.into_iter().zip(given) {
+            let is_mapped = mount_ids::is_mapped(given);
             match mount.source {
                 Source::Bind {
                     path, recursive, ..
@@ -63,9 +70,14 @@ impl External {
                     destination: mount.destination,
                     source: path,
                     recursive,
+                    index,
+                    is_mapped,
                 }),
                 Source::Remount(_) => {}
-                _ => file_systems.push(mount.destination),
+                _ => {
+                    mapped_file_system = mapped_file_system.or(is_mapped.then_some(index));
+                    file_systems.push(mount.destination);
+                }
             }
         }
         let paths = |list: &[String]| list.iter().map(|path| ContainerPath::new(path)).collect();
@@ -86,7 +98,7 @@ impl External {
             readonly_paths: paths(&linux.readonly_paths),
             devices: nodes.into_iter().map(|node| node.path).collect(),
             namespaces: namespaces.collect(),
-            id_mapped: mounts::first_mapped(bundle),
+            mapped_file_system,
             settings: match config
                 .annotations
                 .get("org.criu.config")
@@ -129,11 +141,27 @@ mod tests {
                 destination: ContainerPath::new("/data"),
                 source: HostPath::new("/bundle/in-the-bundle"),
                 recursive: true,
+                index: 1,
+                is_mapped: false,
             }]
         );
         assert_eq!(external.file_systems, [ContainerPath::new("/proc")]);
         let joined = &external.namespaces[..];
         assert_eq!((joined[0].index, joined[0].kind), (2, Kind::Network));
+    }
+
+    #[test]
+    fn an_id_map_is_known_by_the_place_of_its_mount() {
+        let external = external(|config| {
+            config["mounts"] = serde_json::json!([
+                {"destination": "/proc", "type": "proc", "source": "proc"},
+                {"destination": "/data", "source": "/d", "options": ["bind", "idmap=uids=0-1-1;gids=0-1-1"]},
+                {"destination": "/own", "type": "tmpfs", "options": ["idmap=uids=0-1-1;gids=0-1-1"]},
+            ]);
+        });
+        let bind = &external.mounts[0];
+        assert_eq!((bind.index, bind.is_mapped), (1, true));
+        assert_eq!(external.mapped_file_system, Some(2));
     }
 
     #[test]

@@ -58,11 +58,6 @@ pub(super) fn places(bundle: &Bundle) -> Result<Vec<Mount>> {
         .collect()
 }
 
-/// The first mount whose ids are mapped, by its place in config.json.
-pub(super) fn first_mapped(bundle: &Bundle) -> Option<usize> {
-    bundle.config.mounts.iter().position(mount_ids::is_mapped)
-}
-
 /// Refuses `uid=` and `gid=` that mean nothing in the container's user namespace: the kernel
 /// would say only "Invalid argument". Those of an id-mapped mount are ids on its disk.
 pub fn check_ids(config: &Config, uids: &[IdRange], gids: &[IdRange]) -> Result<()> {

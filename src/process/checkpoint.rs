@@ -230,11 +230,11 @@ pub fn require_possible(external: &External) -> Result<()> {
         let error = Error::unsupported(format!("{place}: CRIU cannot dump or restore {what}"));
         Err(error.with_pointer(pointer))
     };
-    if let Some(index) = external.id_mapped {
+    if let Some(index) = external.mapped_file_system {
         return refuse(
             format!("mounts[{index}]"),
             format!("/mounts/{index}"),
-            "an id-mapped mount".into(),
+            "a new file system with an id map".into(),
         );
     }
     let mut joined = external.namespaces.iter();

@@ -7,10 +7,10 @@
 //! Runs in: criu, with all rights of root.
 
 use std::convert::Infallible;
-use std::ffi::{CStr, CString, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStringExt;
-use std::path::Path;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 
@@ -28,6 +28,7 @@ use crate::sys::{file, program, socket};
 use super::checkpoint::Places;
 use super::images;
 use super::procfs::Procfs;
+use super::sources::Sources;
 use super::wire::{Frame, Request, Wire};
 
 /// What CRIU finds at which number.
@@ -41,6 +42,7 @@ pub struct Stage<'a> {
     pub plan: &'a Plan,
     /// A directory that nobody needs while CRIU is at work: the root is laid out over it.
     pub place: &'a HostPath,
+    pub sources: &'a Sources,
     /// Descriptors to be handed on, at [`passed_number`].
     pub passed: &'a [OwnedFd],
 }
@@ -51,7 +53,12 @@ pub fn passed_number(index: usize) -> i32 {
 }
 
 /// The folder of the state directory that the container may have at /run/notify.
-pub const NOTIFY: &CStr = c"notify";
+const NOTIFY: &CStr = c"notify";
+
+/// Below the place of a [`Stage`], what the container has at /run/notify.
+pub fn notify_directory(place: &HostPath) -> PathBuf {
+    place.as_path().join(OsStr::from_bytes(NOTIFY.to_bytes()))
+}
 
 /// Below the place of a [`Stage`], the container's root.
 pub fn root_below(place: &HostPath) -> Vec<u8> {
@@ -156,6 +163,7 @@ fn become_criu(
 
 fn prepare<'a>(stage: &Stage<'a>) -> Result<&'a [OwnedFd]> {
     rootfs::lay_out(&stage.plan.rootfs, stage.place, NOTIFY).context(|| "the root for CRIU")?;
+    stage.sources.lay_out(stage.plan, stage.place)?;
     let procfs = Procfs::open()?;
     let entry = KeyringEntry::Make(Searcher::User);
     security::enter_session_keyring(&stage.plan.process, Some(procfs.own()), entry)?;

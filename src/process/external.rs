@@ -23,6 +23,8 @@ use crate::rootfs::Root;
 use crate::state::Identity;
 use crate::sys::{descriptor, file};
 
+use super::sources::Sources;
+
 const NULL: &[u8] = b"/dev/null";
 
 /// The key under which CRIU keeps a namespace that was joined, for those that it leaves alone.
@@ -102,28 +104,37 @@ fn own_places(external: &External) -> impl Iterator<Item = &ContainerPath> {
 
 /// For a restore: what takes the place of each name. `rootfs` is the container's root on the
 /// host, and `notify_directory` what is at /run/notify.
-pub fn mounts_for(external: &External, rootfs: &HostPath, notify_directory: &Path) -> Vec<Vec<u8>> {
+pub fn mounts_for(
+    external: &External,
+    rootfs: &HostPath,
+    sources: &Sources,
+    notify_directory: &Path,
+) -> Vec<Vec<u8>> {
     let root = Root::open_host(rootfs).ok();
     let points = mount_points("/proc/self/mountinfo").unwrap_or_default();
     let mut list = List::default();
     // Names of config.json's own mounts go before those of what lies below another.
-    let mut places = Vec::new();
+    let mut names = Vec::new();
     for bind in &external.mounts {
-        let source = bind.source.as_path();
-        for place in places_in_images(root.as_ref(), &bind.destination) {
-            list.add(&bytes(place.clone()), &bytes(source.to_owned()));
+        let on_host = bind.source.as_path();
+        let source = sources.of_bind(bind);
+        for name in places_in_images(root.as_ref(), &bind.destination) {
+            let source = source.as_deref().unwrap_or(on_host);
+            list.add(&bytes(name.clone()), &bytes(source.to_owned()));
             if bind.recursive {
-                places.push((place, source));
+                names.push((name, bind));
             }
         }
     }
-    for (place, source) in places {
-        let Ok(real) = std::fs::canonicalize(source) else {
+    for (name, bind) in names {
+        let Ok(real) = std::fs::canonicalize(bind.source.as_path()) else {
             continue;
         };
         for point in below(&points, &real) {
             if let Ok(rest) = point.strip_prefix(&real) {
-                list.add(&bytes(place.join(rest)), &bytes(point.clone()));
+                let laid_out = sources.of_bind(bind).map(|source| source.join(rest));
+                let source = laid_out.unwrap_or_else(|| point.clone());
+                list.add(&bytes(name.join(rest)), &bytes(source));
             }
         }
     }
@@ -263,12 +274,23 @@ mod tests {
                 destination: ContainerPath::new("/link"),
                 source: HostPath::new("/source"),
                 recursive: false,
+                index: 0,
+                is_mapped: false,
             }],
             ..External::default()
         };
-        let all = mounts_for(&external, &HostPath::new(&dir), Path::new("/n"));
+        let named = |is_passable| -> Vec<String> {
+            let sources = Sources {
+                folder: "/mnt".into(),
+                is_passable,
+            };
+            let all = mounts_for(&external, &HostPath::new(&dir), &sources, Path::new("/n"));
+            let all = all.into_iter().take(2);
+            all.map(|entry| String::from_utf8(entry).unwrap()).collect()
+        };
+        let (on_host, laid_out) = (named(false), named(true));
         std::fs::remove_dir_all(&dir).unwrap();
-        let all: Vec<_> = all.iter().map(|e| String::from_utf8_lossy(e)).collect();
-        assert_eq!(all[..2], ["mnt[/link]:/source", "mnt[/real]:/source"]);
+        assert_eq!(on_host, ["mnt[/link]:/source", "mnt[/real]:/source"]);
+        assert_eq!(laid_out, ["mnt[/link]:/mnt/0", "mnt[/real]:/mnt/0"]);
     }
 }

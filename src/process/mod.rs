@@ -17,7 +17,8 @@
 //! and one file for each thing between them: `wire` (parent and init), `gate` (`rt start` and
 //! init), `spawn`, `join`, `idmap`, `mounts` (what the parent mounts for init), `net_devices`,
 //! `shield`, `notify` (the seccomp listener), `streams`, `external` (what a dump leaves out),
-//! `images`, `payload` (the end that init and enter share), `record` (what is remembered).
+//! `images`, `sources` (what CRIU reads and binds), `payload` (the end that init and enter
+//! share), `record` (what is remembered).
 //!
 //! ```text
 //!    parent                             init
@@ -65,6 +66,7 @@ pub mod readiness;
 pub mod record;
 pub mod restore;
 pub mod shield;
+pub mod sources;
 pub mod spawn;
 pub mod streams;
 pub mod trial;

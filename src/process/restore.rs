@@ -19,9 +19,7 @@
 //!
 //! Runs in: parent, with the rights of root.
 
-use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::fcntl::OFlag;
@@ -43,9 +41,10 @@ use crate::sys::process::OwnedProcess;
 use crate::terminal::Foreground;
 
 use super::checkpoint::{Places, require_possible, require_version, settings_file};
-use super::criu::{NOTIFY, Stage, passed_number, root_below, start_on};
+use super::criu::{Stage, notify_directory, passed_number, root_below, start_on};
 use super::external::{bytes, mounts_for, namespace_key};
 use super::foreground::{self, Signals};
+use super::sources::Sources;
 use super::{parent, record, streams};
 
 const LOG: &str = "restore.log";
@@ -97,12 +96,14 @@ pub fn restore(
         .map(HostPath::new)?;
     options.root = root_below(&place);
     slot.make_notify_directory()?;
-    let notify_directory = place.as_path().join(OsStr::from_bytes(NOTIFY.to_bytes()));
-    options.external = mounts_for(external, &plan.rootfs.root, &notify_directory);
+    let sources = Sources::of(plan, &places.criu, &place);
+    let notify = notify_directory(&place);
+    options.external = mounts_for(external, &plan.rootfs.root, &sources, &notify);
     let passed = join_namespaces(external, &mut options)?;
     let stage = Stage {
         plan,
         place: &place,
+        sources: &sources,
         passed: &passed,
     };
     let mut service = start_on(places, &stage)?;

@@ -9,7 +9,10 @@ use crate::harness::verdict::Test;
 pub const TESTS: &[&[Test]] = &[
     state::TESTS,
     lifecycle::TESTS,
-    checkpoint::TESTS[0],
-    checkpoint::TESTS[1],
-    checkpoint::TESTS[2],
+    checkpoint::saving::TESTS,
+    checkpoint::going_on::TESTS,
+    checkpoint::outside::TESTS,
+    checkpoint::mapped::TESTS,
+    checkpoint::pages::TESTS,
+    checkpoint::peers::TESTS,
 ];

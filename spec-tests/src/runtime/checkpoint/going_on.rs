@@ -1,6 +1,5 @@
 //! What a restored container goes on with.
 
-use std::os::fd::AsFd;
 use std::process::Command;
 
 use nix::fcntl::{Flock, FlockArg};
@@ -10,9 +9,9 @@ use super::{again, checkpoint, images, need_criu, refused_in, restore, started};
 use crate::harness::case::Case;
 use crate::harness::console::{FdSocket, Terminal};
 use crate::harness::container::parse_line;
-use crate::harness::verdict::{Doing, Stop, Verdict, equal, fail, holds, skip};
+use crate::harness::verdict::{Doing, Stop, Verdict, equal, holds, skip};
 use crate::probe::ask::{Answer, Ask};
-use crate::{sys, tests};
+use crate::tests;
 
 tests! {
     "runc-restore(8)" Compat a_restored_payload_goes_on_where_it_was;
@@ -29,7 +28,6 @@ tests! {
     "runc-restore(8)" Compat hooks_before_the_start_run_with_the_new_pid;
     "runc-restore(8)" Compat in_the_foreground_restore_returns_the_payloads_status;
     "runc-restore(8)" Compat in_the_foreground_the_terminal_is_passed_through_again;
-    "runc-restore(8)" Compat memory_may_come_later_from_a_page_server;
     "podman" Compat a_mount_context_without_value_is_told_as_go_does;
 }
 
@@ -341,15 +339,6 @@ fn in_the_foreground_restore_returns_the_payloads_status(case: &Case) -> Verdict
     )
 }
 
-fn a_mount_context_without_value_is_told_as_go_does(case: &Case) -> Verdict {
-    need_criu(case)?;
-    let call = case.runtime(["restore", "--lsm-mount-context"]).bare();
-    let outcome = call.run()?.refused()?;
-    let said = outcome.stderr.clone() + &outcome.stdout;
-    let texts = ["flag needs an argument", "requires an argument"];
-    holds(texts.iter().any(|text| said.contains(text)), outcome.told())
-}
-
 fn in_the_foreground_the_terminal_is_passed_through_again(case: &Case) -> Verdict {
     need_criu(case)?;
     let mut bundle = case.bundle()?;
@@ -372,62 +361,11 @@ fn in_the_foreground_the_terminal_is_passed_through_again(case: &Case) -> Verdic
     running.wait()?.ended_with(19).map(drop)
 }
 
-/// The dump serves its pages until they have been fetched, as a migration between two hosts does.
-fn memory_may_come_later_from_a_page_server(case: &Case) -> Verdict {
+fn a_mount_context_without_value_is_told_as_go_does(case: &Case) -> Verdict {
     need_criu(case)?;
-    let feature = ["check", "--feature", "uffd-noncoop"];
-    if !Command::new("criu")
-        .args(feature)
-        .output()?
-        .status
-        .success()
-    {
-        return skip("this kernel has no userfaultfd for CRIU");
-    }
-    let mut bundle = case.bundle()?;
-    let mut container = started(case, &mut bundle)?;
-    equal("the count", container.ask_one(Ask::Count)?.number()?, 1)?;
-    let port = std::net::TcpListener::bind(("127.0.0.1", 0))?
-        .local_addr()?
-        .port();
-    let server = format!("127.0.0.1:{port}");
-    let (ready, said) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
-    let flags = ["--lazy-pages", "--page-server", &server, "--status-fd", "7"];
-    let saving = checkpoint(case, &case.id, &flags).fd(said, 7).start()?;
-    if !sys::readable_before(ready.as_fd(), case.deadline)? {
-        return fail("nothing came to --status-fd");
-    }
-    equal("what came", nix::unistd::read(&ready, &mut [0; 8])?, 1)?;
-    let mut pages = Command::new("criu")
-        .args([
-            "lazy-pages",
-            "--page-server",
-            "--address",
-            "127.0.0.1",
-            "--port",
-        ])
-        .arg(port.to_string())
-        .arg("--images-dir")
-        .arg(images(case))
-        .arg("--work-dir")
-        .arg(case.folder("pages")?)
-        .spawn()?;
-    let socket = case.dir.join("pages/lazy-pages.socket");
-    case.wait_for("the pages' socket", || Ok(socket.exists().then_some(())))?;
-    let work = case.dir.join("pages").to_string_lossy().into_owned();
-    // While the dump serves, the id is still its.
-    let id = format!("{}-there", case.id);
-    let call = case.runtime(["restore", "--detach", "--lazy-pages", "--image-path"]);
-    let call = call.arg(images(case)).arg("--work-path").arg(work);
-    let call = call.arg("--bundle").arg(&bundle.dir).arg(&id);
-    let restored = case.create_with(call, &id);
-    let counted = restored.and_then(|mut restored| restored.ask_one(Ask::Count)?.number());
-    let ended = pages.wait()?;
-    let log = std::fs::read_to_string(images(case).join("dump.log")).unwrap_or_default();
-    if counted.is_err() && log.contains("Error (criu/page-pipe.c") {
-        return skip("this CRIU fails to serve its pages (runc and rt alike)");
-    }
-    equal("the count", counted?, 2)?;
-    holds(ended.success(), "criu lazy-pages failed")?;
-    saving.wait()?.succeeded().map(drop)
+    let call = case.runtime(["restore", "--lsm-mount-context"]).bare();
+    let outcome = call.run()?.refused()?;
+    let said = outcome.stderr.clone() + &outcome.stdout;
+    let texts = ["flag needs an argument", "requires an argument"];
+    holds(texts.iter().any(|text| said.contains(text)), outcome.told())
 }

@@ -1,9 +1,12 @@
 //! runc-checkpoint(8), runc-restore(8): a container's processes as files, and back. Neither verb is in the
 //! specification; engines call them as runc has them. Where CRIU cannot work, all of this is skipped.
 
-mod going_on;
-mod outside;
-mod saving;
+pub mod going_on;
+pub mod mapped;
+pub mod outside;
+pub mod pages;
+pub mod peers;
+pub mod saving;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -12,10 +15,8 @@ use crate::harness::bundle::Bundle;
 use crate::harness::call::{Call, Outcome};
 use crate::harness::case::Case;
 use crate::harness::container::Container;
-use crate::harness::verdict::{Test, Verdict, holds, skip};
+use crate::harness::verdict::{Verdict, holds, skip};
 use crate::probe::ask::Ask;
-
-pub const TESTS: [&[Test]; 3] = [saving::TESTS, going_on::TESTS, outside::TESTS];
 
 /// Skips where CRIU is not there or says that this kernel is not for it.
 fn need_criu(case: &Case) -> Verdict {
