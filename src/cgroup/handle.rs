@@ -111,24 +111,6 @@ impl Handle {
         .with_hint("give the container a linux.cgroupsPath of its own"))
     }
 
-    /// Refuses a cgroup that a child of this process could not enter. The kernel lets an
-    /// ordinary user move a process only within a tree that is delegated to it: it asks for
-    /// the right to write to `cgroup.procs` of the nearest cgroup above both places
-    /// (cgroups(7), "Cgroups v2 delegation").
-    pub(super) fn check_enterable(&self) -> Result<()> {
-        // Above the root of the cgroup namespace nothing can be looked at.
-        let Some(own) = path_of("/proc/self/cgroup")?.filter(|own| !own.starts_with("..")) else {
-            return Ok(());
-        };
-        let common: PathBuf = own
-            .components()
-            .zip(self.path.components())
-            .take_while(|(own, path)| own == path)
-            .map(|(part, _)| part)
-            .collect();
-        self.mount.check_writable(&common.join("cgroup.procs"))
-    }
-
     /// Stops every process in the cgroup and below it, and waits until they stand. Where one
     /// does not within ten seconds, all run again.
     pub fn freeze(&self) -> Result<()> {
@@ -257,6 +239,24 @@ fn explain_attach(e: Error) -> Error {
         _ => return e,
     };
     e.with_hint(hint)
+}
+
+/// Refuses a cgroup, at `path` below `mount`, that a child of this process could not enter. The
+/// kernel lets an ordinary user move a process only within a tree that is delegated to it: it
+/// asks for the right to write to `cgroup.procs` of the nearest cgroup above both places
+/// (cgroups(7), "Cgroups v2 delegation").
+pub(super) fn check_enterable(mount: &Directory, path: &Path) -> Result<()> {
+    // Above the root of the cgroup namespace nothing can be looked at.
+    let Some(own) = path_of("/proc/self/cgroup")?.filter(|own| !own.starts_with("..")) else {
+        return Ok(());
+    };
+    let common: PathBuf = own
+        .components()
+        .zip(path.components())
+        .take_while(|(own, path)| own == path)
+        .map(|(part, _)| part)
+        .collect();
+    mount.check_writable(&common.join("cgroup.procs"))
 }
 
 /// The path in a file such as /proc/self/cgroup, without its leading slash. None where the

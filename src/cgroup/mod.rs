@@ -12,6 +12,7 @@
 
 mod device_bpf;
 mod end;
+mod foresight;
 mod handle;
 pub mod oom;
 mod ownership;
@@ -31,6 +32,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
+pub use foresight::foresee;
 pub use handle::Handle;
 
 use crate::error::{Context, Error, Kind, Result};
@@ -72,14 +74,7 @@ pub struct Made {
 ///
 /// A directory that is there already is taken if there is no process in it, as runc does.
 pub fn create(cgroup: &Cgroup, privilege: Privilege) -> Result<Option<Guard>> {
-    let confines = privilege == Privilege::Host
-        && cgroup.placement != Placement::Disabled
-        && cgroup
-            .devices
-            .as_deref()
-            .and_then(device_bpf::compile)
-            .is_some();
-    let required = cgroup.required || confines;
+    let required = cgroup.required || confines(cgroup, privilege);
     let result = match &cgroup.placement {
         Placement::Unit { mount, scope } => {
             let unit = systemd::Unit::prepare(mount, scope)?;
@@ -107,6 +102,17 @@ pub fn create(cgroup: &Cgroup, privilege: Privilege) -> Result<Option<Guard>> {
     };
     fill_in(&guard.handle, cgroup, privilege)?;
     Ok(Some(Guard::Directory(guard)))
+}
+
+/// Whether there are device rules that have to be enforced.
+fn confines(cgroup: &Cgroup, privilege: Privilege) -> bool {
+    privilege == Privilege::Host
+        && cgroup.placement != Placement::Disabled
+        && cgroup
+            .devices
+            .as_deref()
+            .and_then(device_bpf::compile)
+            .is_some()
 }
 
 /// Writes the settings of a new cgroup, and gives it to whom it is meant for.
@@ -181,7 +187,7 @@ fn make(mount: &Path, path: &Path, privilege: Privilege) -> Result<Made> {
         guard.handle.check_unused()?;
     }
     if privilege == Privilege::Rootless {
-        guard.handle.check_enterable()?;
+        handle::check_enterable(guard.handle.mount(), path)?;
     }
     Ok(guard)
 }

@@ -142,7 +142,7 @@ fn former_value(file: &str, value: &str, text: &str) -> Former {
 
 /// The controllers that the files belong to, each once: `pids.max` is of `pids`. The files
 /// of the core, `cgroup.*`, are always there.
-fn controllers(settings: &[Setting]) -> Vec<&str> {
+pub(super) fn controllers(settings: &[Setting]) -> Vec<&str> {
     let mut names: Vec<&str> = settings
         .iter()
         .filter_map(|setting| setting.file.split_once('.'))
@@ -155,9 +155,9 @@ fn controllers(settings: &[Setting]) -> Vec<&str> {
 }
 
 /// A controller that could not be switched on somewhere above the cgroup.
-struct Refusal {
-    controller: String,
-    error: Error,
+pub(super) struct Refusal {
+    pub controller: String,
+    pub error: Error,
 }
 
 /// Switches controllers on in every cgroup from the mount down to the parent, where they
@@ -196,7 +196,11 @@ fn enable(handle: &Handle, controllers: &[&str]) -> Result<Vec<Refusal>> {
     Ok(refusals)
 }
 
-fn lacks<'a>(directory: &Directory, file: &str, controllers: &[&'a str]) -> Result<Vec<&'a str>> {
+pub(super) fn lacks<'a>(
+    directory: &Directory,
+    file: &str,
+    controllers: &[&'a str],
+) -> Result<Vec<&'a str>> {
     let text = directory.read(file)?;
     let there: Vec<&str> = text.split_ascii_whitespace().collect();
     Ok(controllers
@@ -259,21 +263,7 @@ fn explain(e: Error, handle: &Handle, setting: &Setting, refusals: &[Refusal]) -
         .iter()
         .find(|refusal| refusal.controller == controller);
     match (e.errno().map(Errno::from_raw), refusal) {
-        (Some(Errno::ENOENT | Errno::EACCES), Some(refusal)) => {
-            let hint = match refusal.error.errno().map(Errno::from_raw) {
-                Some(Errno::ENOENT | Errno::EINVAL) => format!(
-                    "this cgroup hierarchy has no controller {controller:?}: cgroup version 1 has it, or the kernel was built or booted without it"
-                ),
-                Some(Errno::EBUSY) => format!(
-                    "processes in a cgroup above keep it from handing down {controller:?}: move them into a cgroup below it"
-                ),
-                _ => format!(
-                    "the controller {controller:?} is not delegated to the caller; as root: {}",
-                    drop_in(controller)
-                ),
-            };
-            refusal.error.clone().within(needs(setting)).with_hint(hint)
-        }
+        (Some(Errno::ENOENT | Errno::EACCES), Some(refusal)) => refused(setting, refusal),
         (Some(Errno::ENOENT), None) => e.with_hint(format!(
             "{:?} has no such file: this kernel has not this setting of the controller {controller:?}",
             handle.directory().path()
@@ -283,6 +273,24 @@ fn explain(e: Error, handle: &Handle, setting: &Setting, refusals: &[Refusal]) -
         }
         _ => e,
     }
+}
+
+/// What is said of a setting whose controller could not be switched on.
+pub(super) fn refused(setting: &Setting, refusal: &Refusal) -> Error {
+    let controller = &refusal.controller;
+    let hint = match refusal.error.errno().map(Errno::from_raw) {
+        Some(Errno::ENOENT | Errno::EINVAL) => format!(
+            "this cgroup hierarchy has no controller {controller:?}: cgroup version 1 has it, or the kernel was built or booted without it"
+        ),
+        Some(Errno::EBUSY) => format!(
+            "processes in a cgroup above keep it from handing down {controller:?}: move them into a cgroup below it"
+        ),
+        _ => format!(
+            "the controller {controller:?} is not delegated to the caller; as root: {}",
+            drop_in(controller)
+        ),
+    };
+    refusal.error.clone().within(needs(setting)).with_hint(hint)
 }
 
 #[cfg(test)]

@@ -88,6 +88,28 @@ impl Directory {
         }
     }
 
+    /// Whether [`Directory::make`] would be allowed to make what is not there yet, in the same
+    /// words.
+    pub fn check_mkdir(&self, relative: &Path) -> Result<()> {
+        let parent = match relative.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        let access = nix::unistd::AccessFlags::W_OK | nix::unistd::AccessFlags::X_OK;
+        nix::unistd::faccessat(&self.fd, parent, access, AtFlags::AT_EACCESS)
+            .map_err(|errno| failed("mkdir", &self.path.join(relative), errno))
+    }
+
+    /// What [`Directory::write`] says when the kernel answers `errno`, to open(2) where it is
+    /// a matter of rights.
+    pub fn write_failed(&self, file: &str, value: &str, errno: Errno) -> Error {
+        let path = self.path.join(file);
+        match errno {
+            Errno::EACCES | Errno::EPERM | Errno::EROFS => failed("open", &path, errno),
+            _ => Error::syscall("write", format_args!("{path:?}, {value:?}"), errno as i32),
+        }
+    }
+
     /// Whether this process may write to a file below this directory.
     pub fn check_writable(&self, relative: &Path) -> Result<()> {
         check_beneath(relative)?;
@@ -156,11 +178,11 @@ impl Directory {
         let fd = self.open_file(file, OFlag::O_WRONLY)?;
         match nix::unistd::write(&fd, value.as_bytes()) {
             Ok(_) => Ok(()),
-            Err(errno) => Err(Error::syscall(
-                "write",
-                format_args!("{:?}, {value:?}", self.path.join(file)),
-                errno as i32,
-            )),
+            Err(errno) => {
+                let path = self.path.join(file);
+                let arguments = format_args!("{path:?}, {value:?}");
+                Err(Error::syscall("write", arguments, errno as i32))
+            }
         }
     }
 

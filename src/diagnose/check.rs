@@ -8,9 +8,14 @@
 
 mod access;
 mod capabilities;
+mod executable;
 mod finding;
 mod ids;
+mod kernel;
+mod limits;
 mod network;
+mod program;
+mod services;
 mod sources;
 
 use std::path::Path;
@@ -55,6 +60,7 @@ pub fn host() -> Vec<Finding> {
     let situation = Situation::here();
     let wanted = Wanted {
         subordinate_ids: true,
+        cgroup: true,
         ..Wanted::default()
     };
     let host = match Host::probe(wanted) {
@@ -72,6 +78,9 @@ pub fn host() -> Vec<Finding> {
     let mut findings = ids::of_host(&host);
     findings.extend(ids::of_namespaces(&namespaces, &situation));
     findings.extend(network::of_host(&host));
+    findings.extend(limits::of_host(&host));
+    findings.extend(kernel::of_host());
+    findings.extend(services::of_host(&host));
     findings.sort_by_key(|finding| finding.severity);
     findings
 }
@@ -103,6 +112,9 @@ fn of_plan(
     findings.extend(capabilities::findings(&plan, host));
     findings.extend(network::findings(bundle, &plan, host));
     findings.extend(sources::findings(&plan, host, situation));
+    findings.extend(limits::findings(&plan, host, situation));
+    findings.extend(kernel::findings(bundle, &plan, host, situation));
+    findings.extend(program::findings(&plan, host, situation));
     findings
 }
 

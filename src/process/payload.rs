@@ -66,7 +66,7 @@ pub fn prepare(
     }
     check_working_directory(&process.cwd)?;
     let env = environment(process);
-    let path = find_program(&process.args[0], &env)?;
+    let path = find_program(&process.args[0], &env, executable)?;
     keep_descriptors(descriptors)?;
     Ok(Program {
         path,
@@ -208,7 +208,11 @@ fn home_of(uid: u32) -> Option<String> {
 /// Finds `name` as execvp(3) would, by the payload's own PATH and rights. The texts are those
 /// that engines match (podman, docker: 127 for a missing program, 126 for one that cannot be
 /// executed).
-fn find_program(name: &CStr, env: &[CString]) -> Result<CString> {
+pub fn find_program(
+    name: &CStr,
+    env: &[CString],
+    executable: impl Fn(&CStr) -> Result<()>,
+) -> Result<CString> {
     let shown = name.to_string_lossy().into_owned();
     if name.to_bytes().contains(&b'/') {
         return match executable(name) {
@@ -274,33 +278,43 @@ fn not_runnable(error: Error, program: &str) -> Error {
 /// Whether the file at `path` is a regular one that this process may execute.
 fn executable(path: &CStr) -> Result<()> {
     let shown = path.to_string_lossy();
-    let stat = nix::sys::stat::stat(path).map_err(|errno| {
-        Error::syscall("stat", format_args!("{shown:?}"), errno as i32)
-            .with_kind(Kind::Program)
-            .with_pointer("/process/args/0")
-    })?;
+    let stat = nix::sys::stat::stat(path).map_err(|errno| no_program(&shown, errno))?;
     if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
-        // The words are crun's and runc's at once: podman looks for the first, docker for the second.
-        return Err(Error::new(
-            Kind::Program,
-            format!(
-                "the path `{shown}` is not a regular file: {}: permission denied",
-                strerror(libc::EPERM)
-            ),
-        )
-        .with_path(shown.as_ref())
-        .with_pointer("/process/args/0"));
+        return Err(no_regular_file(&shown));
     }
-    nix::unistd::eaccess(path, AccessFlags::X_OK).map_err(|errno| {
-        let error = Error::syscall("access", format_args!("{shown:?}, X_OK"), errno as i32)
-            .with_kind(Kind::Program)
-            .with_pointer("/process/args/0");
-        if errno == Errno::EACCES {
-            error.with_hint("the file lacks the execute bit for the container's user, or lies on a mount with noexec")
-        } else {
-            error
-        }
-    })
+    nix::unistd::eaccess(path, AccessFlags::X_OK).map_err(|errno| no_execution(&shown, errno))
+}
+
+/// What is said of a program that stat(2) does not find.
+pub fn no_program(shown: &str, errno: Errno) -> Error {
+    Error::syscall("stat", format_args!("{shown:?}"), errno as i32)
+        .with_kind(Kind::Program)
+        .with_pointer("/process/args/0")
+}
+
+/// What is said of a program that is a folder or a device.
+pub fn no_regular_file(shown: &str) -> Error {
+    // The words are crun's and runc's at once: podman looks for the first, docker for the second.
+    Error::new(
+        Kind::Program,
+        format!(
+            "the path `{shown}` is not a regular file: {}: permission denied",
+            strerror(libc::EPERM)
+        ),
+    )
+    .with_path(shown)
+    .with_pointer("/process/args/0")
+}
+
+/// What is said of a program that may not be executed.
+pub fn no_execution(shown: &str, errno: Errno) -> Error {
+    let error = Error::syscall("access", format_args!("{shown:?}, X_OK"), errno as i32)
+        .with_kind(Kind::Program)
+        .with_pointer("/process/args/0");
+    match errno {
+        Errno::EACCES => error.with_hint("the file lacks the execute bit for the container's user, or lies on a mount with noexec"),
+        _ => error,
+    }
 }
 
 /// Clears close-on-exec on the descriptors that the payload keeps.

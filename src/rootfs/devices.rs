@@ -52,15 +52,18 @@ impl<'r> Directories<'r> {
 /// Makes the plan's devices. The umask has to be zero.
 pub fn make(directories: &mut Directories<'_>, devices: &[Device]) -> Result<()> {
     for device in devices {
-        let made = make_one(directories, device);
-        match device.index {
-            Some(i) => made.at(&format!("/linux/devices/{i}"), || {
-                format!("linux.devices[{i}] ({})", device.path)
-            })?,
-            None => made.context(|| format!("device {}", device.path))?,
-        }
+        at_place(device, make_one(directories, device))?;
     }
     Ok(())
+}
+
+fn at_place(device: &Device, made: Result<()>) -> Result<()> {
+    match device.index {
+        Some(i) => made.at(&format!("/linux/devices/{i}"), || {
+            format!("linux.devices[{i}] ({})", device.path)
+        }),
+        None => made.context(|| format!("device {}", device.path)),
+    }
 }
 
 fn make_one(directories: &mut Directories<'_>, device: &Device) -> Result<()> {
@@ -101,17 +104,46 @@ fn is_node(found: &nix::sys::stat::FileStat, device: &Device) -> bool {
         && (device.kind == DeviceKind::Fifo || found.st_rdev == number)
 }
 
+fn is_another(device: &Device) -> Error {
+    let Device {
+        path, major, minor, ..
+    } = device;
+    Error::system(format!(
+        "{path} of the host is not the device {major}:{minor}"
+    ))
+}
+
+/// What [`make`] will say of the nodes that it has to bind from the host.
+///
+/// Runs in: parent.
+pub fn foresee(devices: &[Device]) -> Vec<Error> {
+    let bound = devices
+        .iter()
+        .filter(|device| device.bind && device.kind != DeviceKind::Fifo);
+    let refused = bound.filter_map(|device| {
+        let host = Path::new(device.path.as_str());
+        let found = sys::file::open_host(host, OFlag::O_PATH)
+            .and_then(|node| sys::file::stat(node.as_fd()));
+        let error = match found {
+            Ok(found) if is_node(&found, device) => return None,
+            Ok(_) => is_another(device),
+            Err(e) => {
+                let errno = Errno::from_raw(e.errno().unwrap_or(libc::ENOENT));
+                sys::mount::open_tree_failed(Place::Host(host), 0, errno)
+            }
+        };
+        Some(at_place(device, Err(error)))
+    });
+    refused.filter_map(Result::err).collect()
+}
+
 /// Binds the host's node of the same path. What lies there on the host has to be that very
 /// device: a path alone proves nothing.
 fn bind_host_node(directory: BorrowedFd<'_>, name: &CStr, device: &Device) -> Result<()> {
     let host = Path::new(device.path.as_str());
     let tree = Tree::copy(Place::Host(host), 0)?;
     if !is_node(&sys::file::stat(tree.as_fd())?, device) {
-        let (major, minor) = (device.major, device.minor);
-        return Err(Error::system(format!(
-            "{} of the host is not the device {major}:{minor}",
-            host.display()
-        )));
+        return Err(is_another(device));
     }
     cover(directory, name, tree)
 }

@@ -38,6 +38,7 @@ use crate::plan::rootfs::{Mount, Pivot, Rootfs};
 
 pub use attributes::{locked, name_locked};
 pub use beneath::Root;
+pub use devices::foresee as foresee_devices;
 pub use instance::detached;
 pub use live::{add, remove};
 pub use restore::lay_out;

@@ -44,6 +44,32 @@ pub fn raise_hard_limits(wanted: &[Rlimit]) {
     }
 }
 
+/// What [`set_rlimits`] will be refused after [`raise_hard_limits`] by a caller who may raise
+/// a hard limit, or may not. `most_files` is fs.nr_open, above which nobody may.
+pub fn foresee(wanted: &[Rlimit], may_raise: bool, most_files: Option<u64>) -> Vec<Error> {
+    let refused = |(n, limit): (usize, &Rlimit)| {
+        let now = limits::get(limit.resource, limit.name).ok()?;
+        let most = match (may_raise, limit.resource, most_files) {
+            (true, libc::RLIMIT_NOFILE, Some(most)) => now.hard.max(most),
+            (true, ..) => u64::MAX,
+            (false, ..) => now.hard,
+        };
+        if limit.hard <= most {
+            return None;
+        }
+        let value = Limit {
+            soft: limit.soft,
+            hard: limit.hard,
+        };
+        let error = limits::set_failed(limit.name, value, Errno::EPERM);
+        let error = explain_refusal(error, limit, now.hard)
+            .with_pointer(format!("/process/rlimits/{n}"))
+            .within(format!("process.rlimits[{n}]"));
+        Some(error)
+    };
+    wanted.iter().enumerate().filter_map(refused).collect()
+}
+
 fn set_rlimit(limit: &Rlimit) -> Result<()> {
     let value = Limit {
         soft: limit.soft,
@@ -123,6 +149,25 @@ mod tests {
         for word in ["RLIMIT_NOFILE", "1024", "1048576", "CAP_SYS_RESOURCE"] {
             assert!(hint.contains(word), "{word} in {hint}");
         }
+    }
+
+    #[test]
+    fn a_refusal_is_foreseen_in_the_same_words() {
+        let now = limits::get(NOFILE, "RLIMIT_NOFILE").unwrap();
+        let above = Rlimit {
+            resource: NOFILE,
+            name: "RLIMIT_NOFILE",
+            soft: now.soft,
+            hard: u64::MAX,
+        };
+        let seen = set_rlimits(&[above]).unwrap_err();
+        assert_eq!(foresee(&[above], false, None), std::slice::from_ref(&seen));
+        assert_eq!(foresee(&[above], true, Some(1 << 20)), [seen]);
+        let same = Rlimit {
+            hard: now.hard,
+            ..above
+        };
+        assert_eq!(foresee(&[same], false, None), []);
     }
 
     #[test]

@@ -43,6 +43,13 @@ pub fn set(resource: u32, name: &str, limit: Limit) -> Result<(), Error> {
     // nothing to a null pointer.
     let result =
         unsafe { libc::syscall(libc::SYS_prlimit64, 0, resource, &raw const wanted, none) };
+    Errno::result(result)
+        .map(drop)
+        .map_err(|errno| set_failed(name, limit, errno))
+}
+
+/// What [`set`] says when the kernel answers `errno`.
+pub fn set_failed(name: &str, limit: Limit, errno: Errno) -> Error {
     let arguments = format_args!("{name}, soft={}, hard={}", limit.soft, limit.hard);
-    check(Errno::result(result), "prlimit", arguments).map(drop)
+    Error::syscall("prlimit", arguments, errno as i32)
 }

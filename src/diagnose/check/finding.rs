@@ -124,13 +124,16 @@ impl Finding {
 /// For people: a finding each, its remedy below it, and at last the sums.
 pub fn text(findings: &[Finding]) -> String {
     let mut text = String::new();
+    let mut said = None;
     for finding in findings {
         // What is written here comes from files of others, and goes to a terminal.
         let message = on_one_line(&finding.message);
         let _ = writeln!(text, "{}: {message}", finding.severity.name());
-        if let Some(hint) = &finding.hint {
+        // One remedy for several in a row is said once.
+        if let Some(hint) = finding.hint.as_ref().filter(|hint| said != Some(*hint)) {
             let _ = writeln!(text, "  hint: {}", on_one_line(hint));
         }
+        said = finding.hint.as_ref();
     }
     let count = |severity| {
         let count = findings.iter().filter(|f| f.severity == severity).count();

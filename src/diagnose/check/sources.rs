@@ -116,9 +116,6 @@ fn missing(
             owner.gid,
             owner.permissions()
         )),
-        (Errno::ENOENT, _) => {
-            failed.with_hint("the source of a bind mount has to be there; rt makes none")
-        }
         _ => failed,
     };
     let failed: Result<(), Error> = Err(failed);
