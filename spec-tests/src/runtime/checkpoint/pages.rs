@@ -121,6 +121,15 @@ fn need_large_pipes() -> Verdict {
     )
 }
 
+/// Skips where CRIU itself gave up serving: no runtime can do more than it.
+fn server_works(case: &Case) -> Verdict {
+    let log = std::fs::read_to_string(images(case).join("dump.log")).unwrap_or_default();
+    match log.lines().find(|line| line.contains("Error (criu/page-")) {
+        Some(line) => skip(format!("criu fails to serve its pages: {line}")),
+        None => Ok(()),
+    }
+}
+
 /// The dump serves its pages until they have been fetched, as a migration between two hosts does.
 fn memory_may_come_later_from_the_dump_itself(case: &Case) -> Verdict {
     need_criu(case)?;
@@ -152,8 +161,12 @@ fn memory_may_come_later_from_the_dump_itself(case: &Case) -> Verdict {
     let call = case.runtime(["restore", "--detach", "--lazy-pages", "--image-path"]);
     let call = call.arg(images(case)).arg("--work-path").arg(&work);
     let call = call.arg("--bundle").arg(&bundle.dir).arg(&id);
-    let mut restored = case.create_with(call, &id)?;
-    equal("the count", restored.ask_one(Ask::Count)?.number()?, 2)?;
+    let restored = case.create_with(call, &id);
+    let counted = restored.and_then(|mut restored| restored.ask_one(Ask::Count)?.number());
+    if counted.is_err() {
+        server_works(case)?;
+    }
+    equal("the count", counted?, 2)?;
     pages.ended_well(case)?;
     saving.wait()?.succeeded().map(drop)
 }
