@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
@@ -115,7 +115,7 @@ impl Handle {
     /// does not within ten seconds, all run again.
     pub fn freeze(&self) -> Result<()> {
         self.directory.write("cgroup.freeze", "1")?;
-        if self.directory.wait_for_event("frozen 1", FREEZE)? {
+        if tree::wait_until_frozen(&self.directory, Instant::now() + FREEZE)? {
             return Ok(());
         }
         let _ = self.directory.write("cgroup.freeze", "0");

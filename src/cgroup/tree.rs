@@ -19,14 +19,45 @@ use crate::error::Result;
 /// The processes in `top` and below it that the reader's pid namespace has.
 pub fn processes(top: &Directory) -> Result<Vec<Pid>> {
     let mut pids = Vec::new();
+    visit(top, &mut |cgroup| match cgroup.read("cgroup.procs") {
+        // 0 stands for a process that the reader's pid namespace does not have.
+        Ok(text) => {
+            let numbers = text.lines().filter_map(|line| line.parse().ok());
+            pids.extend(numbers.filter(|n| *n > 0).map(Pid::from_raw));
+            Ok(())
+        }
+        // A threaded cgroup: its processes are listed by the domain above it.
+        Err(e) if e.is(Errno::EOPNOTSUPP) => Ok(()),
+        Err(e) => Err(e),
+    })?;
+    Ok(pids)
+}
+
+/// Waits until the freezer has stopped every process in `top` and below it. False where it has
+/// not by `deadline`.
+///
+/// A cgroup with processes of its own counts as frozen once these are, or once those below it
+/// are (the kernel's kernel/cgroup/freezer.c), so each is asked.
+pub fn wait_until_frozen(top: &Directory, deadline: Instant) -> Result<bool> {
+    let mut all = true;
+    visit(top, &mut |cgroup| {
+        let left = deadline.saturating_duration_since(Instant::now());
+        all = all && cgroup.wait_for_event("frozen 1", left)?;
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+/// Looks at `top` and at every cgroup below it. One that goes meanwhile is none.
+fn visit(top: &Directory, look: &mut dyn FnMut(&Directory) -> Result<()>) -> Result<()> {
     // What is still to be looked into, by the level; and where the walk is, unless at the top.
-    let mut levels = vec![look_into(top, &mut pids)?];
+    let mut levels = vec![look_into(top, look)?];
     let mut place: Option<Directory> = None;
     while let Some(names) = levels.last_mut() {
         let here = place.as_ref().unwrap_or(top);
         if let Some(name) = names.pop() {
             if let Some(child) = here.open(&name)? {
-                levels.push(look_into(&child, &mut pids)?);
+                levels.push(look_into(&child, look)?);
                 place = Some(child);
             }
         } else {
@@ -35,23 +66,17 @@ pub fn processes(top: &Directory) -> Result<Vec<Pid>> {
             place = above;
         }
     }
-    Ok(pids)
+    Ok(())
 }
 
-/// Adds the processes of one cgroup, and names those right below it.
-fn look_into(directory: &Directory, pids: &mut Vec<Pid>) -> Result<Vec<PathBuf>> {
-    match directory.read("cgroup.procs") {
-        // 0 stands for a process that the reader's pid namespace does not have.
-        Ok(text) => pids.extend(
-            text.lines()
-                .filter_map(|line| line.parse().ok())
-                .filter(|n| *n > 0)
-                .map(Pid::from_raw),
-        ),
-        // A threaded cgroup: its processes are listed by the domain above it.
-        Err(e) if e.is(Errno::EOPNOTSUPP) => {}
+/// Looks at one cgroup, and names those right below it.
+fn look_into(
+    directory: &Directory,
+    look: &mut dyn FnMut(&Directory) -> Result<()>,
+) -> Result<Vec<PathBuf>> {
+    match look(directory) {
         Err(e) if e.is(Errno::ENODEV) || e.is(Errno::ENOENT) => return Ok(Vec::new()),
-        Err(e) => return Err(e),
+        result => result?,
     }
     directory.children()
 }

@@ -219,7 +219,7 @@ impl Entry<'_> {
         };
         let error = payload::set_final_affinity(self.process)
             .err()
-            .unwrap_or_else(|| payload::execute(&program, self.process.seccomp.as_ref(), outcome));
+            .unwrap_or_else(|| payload::execute(&program, self.process, outcome));
         end(&self.wire, error)
     }
 
@@ -307,7 +307,7 @@ impl Entry<'_> {
             None => payload::adapt_streams(self.process)?,
         }
         let program = payload::prepare(self.process, self.descriptors, own)?;
-        notify::load_if_asked(&self.wire, self.process.seccomp.as_ref())?;
+        notify::load_if_asked(&self.wire, self.process)?;
         Ok(program)
     }
 }

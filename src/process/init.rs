@@ -81,7 +81,7 @@ pub fn run(init: &Init<'_>, birth: Birth) -> Infallible {
         Status::Created,
         hooks::Start::Here,
     ) {
-        Ok(()) => payload::execute(&program, init.plan.process.seccomp.as_ref(), init.outcome),
+        Ok(()) => payload::execute(&program, &init.plan.process, init.outcome),
         Err(error) => error,
     };
     end(&starter, error)
@@ -213,7 +213,7 @@ impl Init<'_> {
             None => payload::adapt_streams(&plan.process)?,
         }
         let program = payload::prepare(&plan.process, plan.descriptors, Some(procfs.own()))?;
-        notify::load_if_asked(wire, plan.process.seccomp.as_ref())?;
+        notify::load_if_asked(wire, &plan.process)?;
         Ok(program)
     }
 

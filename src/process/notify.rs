@@ -28,6 +28,7 @@ use serde::Serialize;
 use crate::error::{Context, Error, Result};
 use crate::plan::process::Process;
 use crate::seccomp::Filter;
+use crate::security::limits;
 use crate::state::{OCI_VERSION, Record, Report, Status};
 use crate::sys::memory::SharedWord;
 use crate::sys::process::{self as kernel, Cloned};
@@ -44,10 +45,15 @@ const FAILED: i32 = -3;
 /// messenger for dead: a few minutes.
 const PATIENCE: u64 = 4_000_000_000;
 
-/// Loads `filter` now if it has a listener: `create` is then over only when the agent has it.
-pub fn load_if_asked(wire: &Wire, filter: Option<&Filter>) -> Result<()> {
+/// Loads the filter now if it has a listener: `create` is then over only when the agent has it.
+/// The profile may forbid what else is left to do, so that is done before.
+pub fn load_if_asked(wire: &Wire, process: &Process) -> Result<()> {
+    let filter = process.seccomp.as_ref();
     match filter.filter(|filter| filter.listener.is_some()) {
-        Some(filter) => load(wire, filter),
+        Some(filter) => {
+            limits::limit_descriptors(&process.rlimits)?;
+            load(wire, filter)
+        }
         None => Ok(()),
     }
 }

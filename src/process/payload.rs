@@ -20,7 +20,6 @@ use crate::error::{Context, Error, Kind, Result, strerror};
 use crate::plan::Descriptors;
 use crate::plan::process::Process;
 use crate::rootfs::Root;
-use crate::seccomp::Filter;
 use crate::security;
 use crate::sys::process as kernel;
 use crate::sys::{check, descriptor, seccomp};
@@ -78,14 +77,21 @@ pub fn prepare(
 
 /// Becomes the payload. Returns only why it could not.
 ///
-/// `filter` is loaded as the last thing before execve, so that it governs none of rt's own
-/// calls but that one; a filter with a listener is loaded already ([`notify::load_if_asked`]).
-pub fn execute(program: &Program, filter: Option<&Filter>, outcome: &Outcome) -> Error {
+/// The seccomp filter is loaded as the last thing before execve, so that it governs none of
+/// rt's own calls but that one; one with a listener is loaded already
+/// ([`notify::load_if_asked`]).
+pub fn execute(program: &Program, process: &Process, outcome: &Outcome) -> Error {
     kernel::reset_signals();
     if let Err(error) = descriptor::close_from(
         program.descriptors.first_closed(),
         descriptor::Close::OnExec,
     ) {
+        return error;
+    }
+    let filter = process.seccomp.as_ref();
+    if filter.is_none_or(|filter| filter.listener.is_none())
+        && let Err(error) = security::limits::limit_descriptors(&process.rlimits)
+    {
         return error;
     }
     if let Some(filter) = filter.filter(|filter| filter.listener.is_none())

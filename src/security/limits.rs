@@ -1,8 +1,8 @@
 //! Resource limits and the badness for the OOM killer.
 //!
-//! Runs in: init and enter; parent, to raise hard limits. Limits late, since a low
-//! RLIMIT_NOFILE or RLIMIT_AS would stop `rt` itself, but before the change of user; the OOM
-//! score before the dumpable flag goes.
+//! Runs in: init and enter; parent, to raise hard limits. Limits late, since a low RLIMIT_AS
+//! would stop `rt` itself, but before the change of user; that of descriptors last of all; the
+//! OOM score before the dumpable flag goes.
 
 use std::os::fd::BorrowedFd;
 
@@ -14,12 +14,29 @@ use crate::plan::process::Rlimit;
 use crate::sys::limits::{self, Limit};
 use crate::sys::procfs;
 
-/// Sets each limit of `wanted` for the calling process. A hard limit at or below the present
-/// one needs no privilege; to raise one takes CAP_SYS_RESOURCE in the first user namespace,
-/// and the error then names the present hard limit.
+/// Sets each limit of `wanted` for the calling process, and of that of descriptors only what
+/// needs privilege: `rt` opens some until its end, which is for [`limit_descriptors`] then.
+///
+/// A hard limit at or below the present one needs no privilege; to raise one takes
+/// CAP_SYS_RESOURCE in the first user namespace, and the error then names the present hard limit.
 pub fn set_rlimits(wanted: &[Rlimit]) -> Result<()> {
+    each(wanted, |limit| match limit.resource {
+        libc::RLIMIT_NOFILE => raise_hard_limit(limit),
+        _ => set_rlimit(limit),
+    })
+}
+
+/// Sets the limit of descriptors, which may be lower than what is open.
+pub fn limit_descriptors(wanted: &[Rlimit]) -> Result<()> {
+    each(wanted, |limit| match limit.resource {
+        libc::RLIMIT_NOFILE => set_rlimit(limit),
+        _ => Ok(()),
+    })
+}
+
+fn each(wanted: &[Rlimit], set: impl Fn(&Rlimit) -> Result<()>) -> Result<()> {
     for (n, limit) in wanted.iter().enumerate() {
-        set_rlimit(limit).at(&format!("/process/rlimits/{n}"), || {
+        set(limit).at(&format!("/process/rlimits/{n}"), || {
             format!("process.rlimits[{n}]")
         })?;
     }
@@ -32,15 +49,16 @@ pub fn set_rlimits(wanted: &[Rlimit]) -> Result<()> {
 /// reported, by [`set_rlimits`].
 pub fn raise_hard_limits(wanted: &[Rlimit]) {
     for limit in wanted {
-        if let Ok(now) = limits::get(limit.resource, limit.name)
-            && now.hard < limit.hard
-        {
-            let value = Limit {
-                soft: now.soft,
-                hard: limit.hard,
-            };
-            let _ = limits::set(limit.resource, limit.name, value);
-        }
+        let _ = raise_hard_limit(limit);
+    }
+}
+
+/// Where it is below the one wanted.
+fn raise_hard_limit(limit: &Rlimit) -> Result<()> {
+    let now = limits::get(limit.resource, limit.name)?;
+    match now.hard < limit.hard {
+        true => put(limit, now.soft),
+        false => Ok(()),
     }
 }
 
@@ -71,8 +89,12 @@ pub fn foresee(wanted: &[Rlimit], may_raise: bool, most_files: Option<u64>) -> V
 }
 
 fn set_rlimit(limit: &Rlimit) -> Result<()> {
+    put(limit, limit.soft)
+}
+
+fn put(limit: &Rlimit, soft: u64) -> Result<()> {
     let value = Limit {
-        soft: limit.soft,
+        soft,
         hard: limit.hard,
     };
     limits::set(limit.resource, limit.name, value).map_err(|e| {
@@ -180,5 +202,6 @@ mod tests {
             hard: now.hard,
         };
         set_rlimits(&[again]).unwrap();
+        limit_descriptors(&[again]).unwrap();
     }
 }

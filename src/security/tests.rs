@@ -214,7 +214,7 @@ fn a_hard_limit_is_raised_with_the_right_alone_and_the_hint_has_both_values() {
         soft: 64,
         hard: value,
     };
-    limits::set_rlimits(&[limit(100)]).unwrap();
+    limits::limit_descriptors(&[limit(100)]).unwrap();
     set_ids_and_capabilities(&process(1000, Capabilities::default()), Some(own().as_fd())).unwrap();
     let error = limits::set_rlimits(&[limit(100), limit(101)]).unwrap_err();
     assert_eq!(error.pointer(), Some("/process/rlimits/1"));

@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::harness::case::Case;
 use crate::harness::container::parse_line;
 use crate::harness::verdict::{Verdict, equal, holds};
+use crate::probe::ask::{Ask, Process};
 use crate::tests;
 
 tests! {
@@ -16,6 +17,7 @@ tests! {
     "config.md#process" Must a_relative_program_is_found_from_cwd;
     "config.md#process" Must the_exit_status_of_a_missing_program_is_an_error;
     "config.md#posix-process" Must rlimits_are_set;
+    "config.md#posix-process" Should a_limit_of_descriptors_binds_the_payload_alone;
     "config.md#posix-process" Must a_duplicate_rlimit_is_an_error;
     "config.md#posix-process" Must an_unknown_rlimit_is_an_error;
     "config.md#linux-process" Must no_new_privileges_is_set;
@@ -131,6 +133,34 @@ fn rlimits_are_set(case: &Case) -> Verdict {
         limits.get("RLIMIT_STACK"),
         Some(&(1_048_576, 8_388_608)),
     )
+}
+
+/// Three are open when it begins. Whoever makes the container needs more, and so do its hooks.
+fn a_limit_of_descriptors_binds_the_payload_alone(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    bundle.file("/etc/passwd", "root:x:0:0::/from/passwd:/bin/sh\n")?;
+    bundle.process()["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 3, "hard": 3}]);
+    bundle.hook(
+        "startContainer",
+        json!({"path": "/bin/probe", "args": ["probe", "hook", "/tmp/hooked"]}),
+    );
+    let is_limited = |process: Process| -> Verdict {
+        let limit = process.rlimits.get("RLIMIT_NOFILE");
+        equal("RLIMIT_NOFILE", limit, Some(&(3, 3)))?;
+        let home = process.env.iter().find(|entry| entry.starts_with("HOME="));
+        let home = home.map(String::as_str);
+        equal("the environment's HOME", home, Some("HOME=/from/passwd"))
+    };
+    is_limited(case.run_process(&mut bundle)?)?;
+    equal(
+        "the hook has run",
+        bundle.inside("/tmp/hooked").exists(),
+        true,
+    )?;
+    let mut container = case.create_named(&mut bundle, &format!("{}-created", case.id))?;
+    container.start()?;
+    is_limited(container.ask_one(Ask::Process)?.process()?)?;
+    is_limited(container.exec_process(&[])?)
 }
 
 fn a_duplicate_rlimit_is_an_error(case: &Case) -> Verdict {
