@@ -129,28 +129,33 @@ fn a_dangling_link_as_destination_makes_nothing_on_the_host(case: &Case) -> Verd
 
 /// The bundle has this top folder as a link to another one, and these paths masked: none may be read by either name.
 fn masks_hold(case: &Case, top: &str, masked: &[&str]) -> Verdict {
-    let mut bundle = case.bundle()?;
-    std::fs::remove_dir(bundle.inside(top))?;
-    bundle.mkdir("/elsewhere")?;
-    bundle.symlink("/elsewhere", top)?;
-    bundle.linux()["maskedPaths"] = json!(masked);
-    bundle.linux()["readonlyPaths"] = json!([]);
-    let mut asks = Vec::new();
-    for path in masked {
-        asks.push(Ask::Read(path.into()));
-        asks.push(Ask::Read(path.replacen(top, "/elsewhere", 1).into()));
-    }
-    bundle.answers(&asks)?;
-    let outcome = case.run_call(&bundle)?.run()?;
-    let Some(line) = outcome.stdout.lines().find(|line| line.starts_with('[')) else {
-        return Ok(());
-    };
-    for (ask, answer) in asks
-        .iter()
-        .zip(crate::harness::container::parse_line(line, asks.len())?)
-    {
-        if matches!(&answer, crate::probe::ask::Answer::Text(text) if !text.is_empty()) {
-            return fail(format!("a masked file can be read: {ask:?}"));
+    // The second way leads to the same folder as long as nothing is mounted there, and nowhere afterwards.
+    for (n, way) in ["/elsewhere", "/elsewhere/x/.."].iter().enumerate() {
+        let mut bundle = case.bundle_named(&format!("bundle{n}"))?;
+        std::fs::remove_dir(bundle.inside(top))?;
+        bundle.mkdir("/elsewhere/x")?;
+        bundle.symlink(way, top)?;
+        bundle.linux()["maskedPaths"] = json!(masked);
+        bundle.linux()["readonlyPaths"] = json!([]);
+        let mut asks = Vec::new();
+        for path in masked {
+            asks.push(Ask::Read(path.into()));
+            asks.push(Ask::Read(path.replacen(top, "/elsewhere", 1).into()));
+        }
+        bundle.answers(&asks)?;
+        let outcome = case.run_call(&bundle)?.run()?;
+        let Some(line) = outcome.stdout.lines().find(|line| line.starts_with('[')) else {
+            continue;
+        };
+        for (ask, answer) in asks
+            .iter()
+            .zip(crate::harness::container::parse_line(line, asks.len())?)
+        {
+            if matches!(&answer, crate::probe::ask::Answer::Text(text) if !text.is_empty()) {
+                return fail(format!(
+                    "a masked file can be read: {ask:?}, {top} is {way}"
+                ));
+            }
         }
     }
     Ok(())
