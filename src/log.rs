@@ -226,7 +226,7 @@ fn record(level: Level, message: &str, details: &Details<'_>) {
         let format = sink.format;
         let line = || match format {
             Format::Json => json_line(level, message, details),
-            Format::Text => format!("{} {}: {message}\n", timestamp(), level.name()),
+            Format::Text => format!("{} {}: {}\n", timestamp(), level.name(), one_line(message)),
         };
         let _ = match &mut sink.destination {
             Destination::Stderr => std::io::stderr().write_all(line().as_bytes()),
@@ -239,6 +239,19 @@ fn record(level: Level, message: &str, details: &Details<'_>) {
             }
         };
     });
+}
+
+/// `message` as one line that does nothing to a terminal: names from outside may hold line feeds
+/// and escape sequences.
+pub fn one_line(message: &str) -> String {
+    let mut line = String::with_capacity(message.len());
+    for character in message.chars() {
+        match character.is_control() {
+            true => line.extend(character.escape_debug()),
+            false => line.push(character),
+        }
+    }
+    line
 }
 
 /// Whether the log is something else than stderr: then `main` reports an error twice, there
@@ -288,6 +301,14 @@ fn with_sink<T>(f: impl FnOnce(&mut Sink) -> T) -> T {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_holds_no_second_one_and_nothing_that_a_terminal_obeys() {
+        assert_eq!(
+            one_line("a\nb\u{1b}[31m\u{9b}ü"),
+            "a\\nb\\u{1b}[31m\\u{9b}ü"
+        );
+    }
 
     #[test]
     fn a_json_line_has_what_containerd_decodes() {

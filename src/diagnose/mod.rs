@@ -25,7 +25,7 @@ pub fn report(error: &Error) {
     let verbatim = error.kind() == Kind::Usage && whole.ends_with('\n');
     let message = match verbatim {
         true => first_line(&whole),
-        false => one_line(&whole),
+        false => log::one_line(&whole),
     };
     let hint = match error.hint() {
         Some(hint) => Some(hint.to_owned()),
@@ -66,7 +66,7 @@ fn text(message: &str, hint: Option<&str>) -> String {
     let hint = hint.map_or_else(String::new, |hint| {
         format!(
             "hint: {}\n",
-            truncated(&one_line(hint), REPORT_LIMIT_BYTES / 4)
+            truncated(&log::one_line(hint), REPORT_LIMIT_BYTES / 4)
         )
     });
     let room = REPORT_LIMIT_BYTES - hint.len() - "rt: \n".len();
@@ -77,11 +77,6 @@ fn text(message: &str, hint: Option<&str>) -> String {
 fn first_line(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
     line.strip_prefix("error: ").unwrap_or(line).to_owned()
-}
-
-/// A name from outside may hold line feeds; an error is one line.
-fn one_line(message: &str) -> String {
-    message.replace('\n', "\\n")
 }
 
 /// Cuts `text` to `limit_bytes`, at a character, and shows that it did.
@@ -107,7 +102,7 @@ mod tests {
         assert_eq!(text("a: b", None), "rt: a: b\n");
         assert_eq!(text("a: b", Some("c")), "rt: a: b\nhint: c\n");
         assert_eq!(
-            text(&one_line("a\nb"), Some("c\nd")),
+            text(&log::one_line("a\nb"), Some("c\nd")),
             "rt: a\\nb\nhint: c\\nd\n"
         );
     }

@@ -1,5 +1,7 @@
 //! Words and statuses that engines match
 
+use serde_json::json;
+
 use crate::harness::bundle::Bundle;
 use crate::harness::case::Case;
 use crate::harness::verdict::{Verdict, equal, fail, holds};
@@ -19,6 +21,30 @@ tests! {
     "runc(8)" Compat ids_that_are_no_names_are_refused;
     "conmon" Compat an_error_is_one_short_text;
     "runc(8)" Compat an_id_in_use_says_exists;
+    "" Compat an_error_holds_nothing_that_a_terminal_obeys;
+}
+
+/// Names of an image or a bundle come into errors, and those onto somebody's screen.
+fn an_error_holds_nothing_that_a_terminal_obeys(case: &Case) -> Verdict {
+    let name = "/a\u{1b}]0;title\u{7}\u{1b}[31m\nb";
+    for what in ["destination", "program", "path", "cwd"] {
+        let mut bundle = case.bundle_named(what)?;
+        match what {
+            "destination" => {
+                bundle.mount(json!({"destination": name, "type": "nosuchfs", "source": "none"}));
+            }
+            "program" => drop(bundle.args(&[name])),
+            "path" => drop(bundle.args(&["nope"]).env(&format!("PATH={name}"))),
+            _ => bundle.process()["cwd"] = json!(format!("/bin/probe{name}")),
+        }
+        let outcome = case.run_call(&bundle)?.run()?.refused()?;
+        let is_obeyed = |c: char| c.is_control() && c != '\n';
+        holds(
+            !outcome.stderr.contains(is_obeyed),
+            format!("a control character of the {what}: {:?}", outcome.stderr),
+        )?;
+    }
+    Ok(())
 }
 
 /// What `run` of this program says.
