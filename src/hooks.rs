@@ -2,7 +2,7 @@
 //! their standard input.
 //!
 //! Owns how a hook is run: its path, arguments and environment exactly as config.json gives
-//! them, signals at their defaults, no descriptor but the three streams. What a hook prints
+//! them, or the environment of the place where it runs ([`Place`]); signals at their defaults, no descriptor but the three streams. What a hook prints
 //! goes into the error when it fails, else to the log at the level of debug; or to the files
 //! that crun's annotations name ([`Outputs`]).
 //!
@@ -24,10 +24,10 @@ mod outputs;
 #[cfg(test)]
 mod tests;
 
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::io::{Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -38,7 +38,7 @@ use nix::sys::wait::WaitStatus;
 
 use crate::error::{Context, Error, Phase, Result};
 use crate::log;
-use crate::plan::hooks::Hook;
+use crate::plan::hooks::{Environment, Hook};
 use crate::sys::process::OwnedProcess;
 use crate::sys::program::{self, Program};
 use crate::sys::{check, memory};
@@ -48,34 +48,58 @@ pub use outputs::Outputs;
 /// So much of what a hook prints is kept; engines read an error in one read of 8 KiB.
 const KEPT_BYTES: usize = 1024;
 
-/// The working directory of hooks. The specification names none; hooks count on runc's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Start<'a> {
-    /// Where the host's files are in sight: the bundle.
-    InBundle(&'a Path),
-    /// Inside: where init is.
-    Here,
+/// What hooks find where they run.
+pub struct Place<'a> {
+    /// The working directory; None: where init is. The specification names none; hooks count
+    /// on runc's.
+    directory: Option<&'a Path>,
+    /// For a hook that config.json gives no environment.
+    env: Vec<CString>,
+}
+
+impl<'a> Place<'a> {
+    /// Outside of the container: the bundle, and the environment of rt's caller.
+    pub fn outside(bundle: &'a Path) -> Place<'a> {
+        let entry = |(mut name, value): (OsString, OsString)| {
+            name.push("=");
+            name.push(value);
+            CString::new(name.into_vec()).ok()
+        };
+        Place {
+            directory: Some(bundle),
+            env: std::env::vars_os().filter_map(entry).collect(),
+        }
+    }
+
+    /// In the container's namespaces: its payload's environment. The bundle is in sight before
+    /// the root is changed.
+    pub fn inside(bundle: Option<&'a Path>, env: &[CString]) -> Place<'a> {
+        Place {
+            directory: bundle,
+            env: env.to_vec(),
+        }
+    }
 }
 
 /// Runs `hooks` in their order with `state`, the JSON of runtime.md#state, on their standard
 /// input. The first that fails ends it: the error names its place in config.json, its path,
 /// how it ended and what it said.
-pub fn run(hooks: &[Hook], state: &[u8], start: Start, outputs: &Outputs) -> Result<()> {
+pub fn run(hooks: &[Hook], state: &[u8], place: &Place, outputs: &Outputs) -> Result<()> {
     hooks
         .iter()
-        .try_for_each(|hook| run_one(hook, state, start, outputs))
+        .try_for_each(|hook| run_one(hook, state, place, outputs))
 }
 
 /// Runs all of `hooks`, whichever fail, and gives the errors.
-pub fn run_all(hooks: &[Hook], state: &[u8], start: Start, outputs: &Outputs) -> Vec<Error> {
+pub fn run_all(hooks: &[Hook], state: &[u8], place: &Place, outputs: &Outputs) -> Vec<Error> {
     hooks
         .iter()
-        .filter_map(|hook| run_one(hook, state, start, outputs).err())
+        .filter_map(|hook| run_one(hook, state, place, outputs).err())
         .collect()
 }
 
-fn run_one(hook: &Hook, state: &[u8], start: Start, outputs: &Outputs) -> Result<()> {
-    execute(hook, state, start, outputs)
+fn run_one(hook: &Hook, state: &[u8], place: &Place, outputs: &Outputs) -> Result<()> {
+    execute(hook, state, place, outputs)
         .at(&hook.pointer, || {
             format!("{} ({})", words_of(&hook.pointer), hook.path)
         })
@@ -90,19 +114,19 @@ fn words_of(pointer: &str) -> String {
     }
 }
 
-fn execute(hook: &Hook, state: &[u8], start: Start, files: &Outputs) -> Result<()> {
+fn execute(hook: &Hook, state: &[u8], place: &Place, files: &Outputs) -> Result<()> {
     let path = c_path(hook.path.as_path())?;
-    let directory = match start {
-        Start::InBundle(bundle) => Some(c_path(bundle)?),
-        Start::Here => None,
-    };
+    let directory = place.directory.map(c_path).transpose()?;
     let stdin = state_file(state)?;
     let (out, out_writer) = output_pipe()?;
     let (err, err_writer) = output_pipe()?;
     let mut child = program::start(&Program {
         path: &path,
         args: &hook.args,
-        env: &hook.env,
+        env: match &hook.env {
+            Environment::Given(env) => env,
+            Environment::Inherited => &place.env,
+        },
         directory: directory.as_deref(),
         stdin: stdin.as_fd(),
         stdout: files.stdout().unwrap_or(out_writer.as_fd()),

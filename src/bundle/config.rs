@@ -167,7 +167,8 @@ impl Hooks {
 pub struct Hook {
     pub path: Option<String>,
     pub args: List<String>,
-    pub env: List<String>,
+    /// None is another thing than an empty list.
+    pub env: Option<List<String>>,
     pub timeout: Option<i64>,
 }
 

@@ -46,8 +46,8 @@ pub fn run_poststart(hooks: &Hooks, record: &Record) -> Result<()> {
     }
     let state = for_hooks(record, Status::Running)?;
     let outputs = hooks::Outputs::open(hooks)?;
-    let start = hooks::Start::InBundle(&record.bundle);
-    hooks::run(&hooks.poststart, &state, start, &outputs)
+    let place = hooks::Place::outside(&record.bundle);
+    hooks::run(&hooks.poststart, &state, &place, &outputs)
 }
 
 /// Runs all of the poststop hooks, when nothing else is left of the container.
@@ -57,8 +57,8 @@ pub fn run_poststop(hooks: &Hooks, record: &Record) {
     }
     let run = |outputs: &hooks::Outputs| -> Result<Vec<Error>> {
         let state = for_hooks(record, Status::Stopped)?;
-        let start = hooks::Start::InBundle(&record.bundle);
-        Ok(hooks::run_all(&hooks.poststop, &state, start, outputs))
+        let place = hooks::Place::outside(&record.bundle);
+        Ok(hooks::run_all(&hooks.poststop, &state, &place, outputs))
     };
     // A file that is lost is no reason not to clean up.
     let (outputs, lost) = match hooks::Outputs::open(hooks) {

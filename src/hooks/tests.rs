@@ -11,16 +11,20 @@ fn shell(script: &str) -> Hook {
         pointer: "/hooks/prestart/0".into(),
         path: HostPath::new("/bin/sh"),
         args: args.into(),
-        env: vec![c"ONE=1".into()],
+        env: Environment::Given(vec![c"ONE=1".into()]),
         timeout: Some(Duration::from_secs(20)),
     }
+}
+
+fn nowhere() -> Place<'static> {
+    Place::inside(None, &[])
 }
 
 fn error_of(hook: &Hook) -> String {
     run(
         std::slice::from_ref(hook),
         b"{}",
-        Start::Here,
+        &nowhere(),
         &Outputs::default(),
     )
     .unwrap_err()
@@ -33,7 +37,7 @@ fn a_hook_gets_the_state_and_its_own_environment_alone() {
     // dash takes $0 from the argument after the script.
     let mut hook = shell(script);
     hook.args.push(c"name".into());
-    run(&[hook], br#"{"id":"x"}"#, Start::Here, &Outputs::default()).unwrap();
+    run(&[hook], br#"{"id":"x"}"#, &nowhere(), &Outputs::default()).unwrap();
 }
 
 #[test]
@@ -42,7 +46,7 @@ fn a_state_larger_than_a_pipe_arrives_whole_and_may_be_left_unread() {
     run(
         &[shell("test $(wc -c) -eq 300000"), shell("exit 0")],
         &state,
-        Start::Here,
+        &nowhere(),
         &Outputs::default(),
     )
     .unwrap();
@@ -92,7 +96,7 @@ fn a_timeout_may_be_longer_than_time_lasts() {
         timeout: Some(Duration::from_secs(i64::MAX as u64)),
         ..shell("exit 0")
     };
-    run(&[hook], b"", Start::Here, &Outputs::default()).unwrap();
+    run(&[hook], b"", &nowhere(), &Outputs::default()).unwrap();
 }
 
 #[test]
@@ -101,7 +105,7 @@ fn a_process_left_behind_does_not_hold_up_the_caller() {
     run(
         &[shell("sleep 5 & exit 0")],
         b"",
-        Start::Here,
+        &nowhere(),
         &Outputs::default(),
     )
     .unwrap();
@@ -133,10 +137,10 @@ fn the_first_failure_ends_a_run_but_not_a_run_of_all() {
     let dir = tempfile_name();
     let touch = shell(&format!("touch {dir}"));
     let hooks = [shell("exit 1"), touch];
-    run(&hooks, b"", Start::Here, &Outputs::default()).unwrap_err();
+    run(&hooks, b"", &nowhere(), &Outputs::default()).unwrap_err();
     assert!(!std::path::Path::new(&dir).exists());
     assert_eq!(
-        run_all(&hooks, b"", Start::Here, &Outputs::default()).len(),
+        run_all(&hooks, b"", &nowhere(), &Outputs::default()).len(),
         1
     );
     std::fs::remove_file(&dir).unwrap();

@@ -28,8 +28,18 @@ pub struct Hook {
     pub path: HostPath,
     /// Not empty; `path` where config.json gives none.
     pub args: Vec<CString>,
-    pub env: Vec<CString>,
+    pub env: Environment,
     pub timeout: Option<Duration>,
+}
+
+/// What a hook's environment is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Environment {
+    /// config.json's list, and nothing else.
+    Given(Vec<CString>),
+    /// SPEC: config.md#posix-platform-hooks leaves open what comes of no list. With runc and
+    /// crun it is that of rt's caller where the hook runs outside, else the payload's.
+    Inherited,
 }
 
 impl Hooks {
@@ -72,7 +82,10 @@ fn plan_list(name: &str, hooks: &[config::Hook]) -> Result<Vec<Hook>> {
         }
         Ok(Hook {
             args,
-            env: strings(&hook.env, "env")?,
+            env: match &hook.env {
+                Some(list) => Environment::Given(strings(list, "env")?),
+                None => Environment::Inherited,
+            },
             path: HostPath::new(path),
             timeout: hook
                 .timeout

@@ -79,7 +79,7 @@ pub fn run(init: &Init<'_>, birth: Birth) -> Infallible {
     let error = match init.run_hooks_in_container(
         &init.plan.hooks.start_container,
         Status::Created,
-        hooks::Start::Here,
+        &hooks::Place::inside(None, program.env()),
     ) {
         Ok(()) => payload::execute(&program, &init.plan.process, init.outcome),
         Err(error) => error,
@@ -199,8 +199,8 @@ impl Init<'_> {
         if !(plan.hooks.prestart.is_empty() && plan.hooks.create_runtime.is_empty()) {
             wire.ask(Request::RunHooks, None)?;
         }
-        let start = hooks::Start::InBundle(plan.bundle.as_path());
-        self.run_hooks_in_container(&plan.hooks.create_container, Status::Creating, start)?;
+        let place = hooks::Place::inside(Some(plan.bundle.as_path()), &plan.process.env);
+        self.run_hooks_in_container(&plan.hooks.create_container, Status::Creating, &place)?;
         let console = self.make_console(wire, &prepared)?;
         rootfs::enter(&prepared, &plan.rootfs)?;
         values::set_names(plan)?;
@@ -259,7 +259,7 @@ impl Init<'_> {
         &self,
         list: &[crate::plan::hooks::Hook],
         status: Status,
-        start: hooks::Start,
+        place: &hooks::Place,
     ) -> Result<()> {
         if list.is_empty() {
             return Ok(());
@@ -271,7 +271,7 @@ impl Init<'_> {
         });
         let state = serde_json::to_vec(&Report::for_hook(&record, status))
             .map_err(|e| Error::system(format!("the state for hooks: {e}")))?;
-        hooks::run(list, &state, start, self.hook_outputs)
+        hooks::run(list, &state, place, self.hook_outputs)
     }
 
     /// Keeps nothing of the parent's but what the gate needs: the directories of the host would

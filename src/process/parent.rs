@@ -259,10 +259,10 @@ impl Child {
                 // that has to be found.
                 slot.save(&self.record)?;
                 let state = record::for_hooks(&self.record, Status::Creating)?;
-                let start = hooks::Start::InBundle(plan.bundle.as_path());
+                let place = hooks::Place::outside(plan.bundle.as_path());
                 let outputs = &self.hook_outputs;
-                hooks::run(&plan.hooks.prestart, &state, start, outputs)?;
-                hooks::run(&plan.hooks.create_runtime, &state, start, outputs)?;
+                hooks::run(&plan.hooks.prestart, &state, &place, outputs)?;
+                hooks::run(&plan.hooks.create_runtime, &state, &place, outputs)?;
             }
             Request::Console => {
                 let master = fd.ok_or_else(|| Error::system("init sent no terminal"))?;

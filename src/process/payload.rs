@@ -36,6 +36,12 @@ pub struct Program {
     descriptors: Descriptors,
 }
 
+impl Program {
+    pub fn env(&self) -> &[CString] {
+        &self.env
+    }
+}
+
 /// For a payload without a terminal: makes the three streams usable for its user, and swaps
 /// the host's /dev/null for the container's. Before the ids change.
 pub fn adapt_streams(process: &Process) -> Result<()> {

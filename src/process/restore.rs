@@ -237,9 +237,9 @@ impl Making<'_> {
         // Hooks may look at the state.
         self.slot.save(&self.record)?;
         let state = record::for_hooks(&self.record, Status::Creating)?;
-        let start = hooks::Start::InBundle(self.plan.bundle.as_path());
-        hooks::run(&hooks.prestart, &state, start, &self.hook_outputs)?;
-        hooks::run(&hooks.create_runtime, &state, start, &self.hook_outputs)
+        let place = hooks::Place::outside(self.plan.bundle.as_path());
+        hooks::run(&hooks.prestart, &state, &place, &self.hook_outputs)?;
+        hooks::run(&hooks.create_runtime, &state, &place, &self.hook_outputs)
     }
 
     fn take_terminal(&mut self, master: OwnedFd) -> Result<()> {

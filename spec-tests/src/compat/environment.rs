@@ -1,11 +1,14 @@
 //! What the payload finds although config.json does not say it
 
+use std::path::PathBuf;
+
 use serde_json::json;
 
 use crate::harness::case::Case;
 use crate::harness::container::parse_line;
-use crate::harness::verdict::{Verdict, equal};
+use crate::harness::verdict::{Doing, Verdict, equal};
 use crate::probe::ask::Ask;
+use crate::probe::hook::HookReport;
 use crate::tests;
 
 tests! {
@@ -14,6 +17,8 @@ tests! {
     "runc(8)" Compat home_of_config_is_kept;
     "runc(8)" Compat of_duplicate_variables_the_last_one_wins;
     "runc(8)" Compat nothing_of_the_callers_environment_gets_in;
+    "runc(8), crun(1)" Compat hooks_outside_without_env_have_the_callers;
+    "runc(8), crun(1)" Compat hooks_at_start_without_env_have_the_payloads;
     "runc(8)" Compat the_default_umask_is_022;
     "runc(8)" Compat a_missing_cwd_is_made;
     "runc-exec(8)" Compat exec_has_home_too;
@@ -31,6 +36,49 @@ fn home_comes_from_the_containers_passwd(case: &Case) -> Verdict {
         case.run_process(&mut bundle)?.env_of("HOME"),
         ["/home/of-root"],
     )
+}
+
+/// What the hook of this kind that config.json gives no environment finds in `variable`, where
+/// caller and payload set it to their own names.
+fn found_by_hook(case: &Case, kind: &str) -> Verdict<Vec<String>> {
+    let mut bundle = case.bundle()?;
+    let inside = kind == "startContainer";
+    let (probe, log, written) = match inside {
+        true => (
+            PathBuf::from("/bin/probe"),
+            PathBuf::from("/tmp/log"),
+            bundle.inside("/tmp/log"),
+        ),
+        false => (
+            case.host_probe().to_owned(),
+            case.dir.join("log"),
+            case.dir.join("log"),
+        ),
+    };
+    bundle.hook(
+        kind,
+        json!({"path": probe, "args": ["probe", "hook", log, "0"]}),
+    );
+    bundle.env("WHOSE=payload");
+    bundle.answers(&[Ask::Process])?;
+    let call = case.run_call(&bundle)?.env("WHOSE", "caller");
+    call.run()?.succeeded()?;
+    let text = std::fs::read_to_string(&written).doing("the hook's report")?;
+    let report: HookReport = serde_json::from_str(text.trim())?;
+    Ok(report
+        .process
+        .env_of("WHOSE")
+        .into_iter()
+        .map(str::to_owned)
+        .collect())
+}
+
+fn hooks_outside_without_env_have_the_callers(case: &Case) -> Verdict {
+    equal("WHOSE", found_by_hook(case, "createRuntime")?, ["caller"])
+}
+
+fn hooks_at_start_without_env_have_the_payloads(case: &Case) -> Verdict {
+    equal("WHOSE", found_by_hook(case, "startContainer")?, ["payload"])
 }
 
 fn home_is_the_root_without_an_entry(case: &Case) -> Verdict {

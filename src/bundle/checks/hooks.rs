@@ -62,7 +62,7 @@ fn hook_timeout_is_positive(config: &Config, report: &mut Report) {
 
 fn hook_env_has_names(config: &Config, report: &mut Report) {
     for (pointer, hook) in hooks(config) {
-        for (n, entry) in hook.env.iter().enumerate() {
+        for (n, entry) in hook.env.iter().flat_map(|env| env.iter()).enumerate() {
             if entry.find('=').is_none_or(|at| at == 0) {
                 report.add(
                     format!("{pointer}/env/{n}"),

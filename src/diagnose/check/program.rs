@@ -286,7 +286,7 @@ mod tests {
             pointer: String::new(),
             path: HostPath::new("/bin/true"),
             args: Vec::new(),
-            env: Vec::new(),
+            env: crate::plan::hooks::Environment::Given(Vec::new()),
             timeout: None,
         };
         let with_hook = |plan: &mut Plan| plan.hooks.create_container.push(hook);
