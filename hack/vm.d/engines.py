@@ -10,6 +10,9 @@ VIRTIOFSD = ["/usr/libexec/virtiofsd", "/usr/lib/qemu/virtiofsd"]
 # norandmaps: QEMU keeps what it has translated by its address in the process. Where that is another one in every
 # process, each is translated anew, which takes more than half of the time.
 GUEST_ARGUMENTS = "rootwait rootfstype=ext4 rw mitigations=off norandmaps quiet loglevel=3 panic=-1 systemd.show_status=no"
+# Below what an emulated processor can write, and twice of what the guest takes it for (guest/job): what the
+# guest's own kernel writes has its room beside the writers.
+SLOWNESS = "throttling.bps-total=6291456"
 SECURITY_MODULES = "lsm=landlock,lockdown,yama,integrity,apparmor"
 
 
@@ -51,13 +54,16 @@ def memory_folder(run):
 
 def tcg(run):
     """QEMU without the help of a processor: slower, and Debian's own kernel with all it can."""
-    disks = [
-        f"id=root,file.filename={os.path.join(run.lab, 'root.img')},snapshot={'off' if run.keep else 'on'}",
-        f"id=parcel,file.filename={run.parcel},read-only=on",
-    ]
+    # The kernel without an initramfs can have its root on NVMe alone, whose disks it numbers as it comes to
+    # them: one disk of that kind. The others are virtio's, known by their serials.
+    disks = {
+        "root": f"file.filename={os.path.join(run.lab, 'root.img')},snapshot={'off' if run.keep else 'on'}",
+        "parcel": f"file.filename={run.parcel},read-only=on",
+        "slow": f"file.filename={slow_disk(run)},{SLOWNESS}",
+    }
     shared = share(run)
     if not shared:
-        disks.append(f"id=tree,file.filename={copy(run)}")
+        disks["tree"] = f"file.filename={copy(run)}"
     command = [
         "qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
         # One processor: with more, code that the guest's kernel patches while another runs it ends in an Oops.
@@ -68,17 +74,23 @@ def tcg(run):
         "-append", f"root=/dev/nvme0n1 console=ttyS0 {GUEST_ARGUMENTS} {SECURITY_MODULES}",
         "-serial", "stdio", "-device", "virtio-serial-pci",
     ]
-    for disk in disks:
+    for name, disk in disks.items():
         # No lock: several machines run from the same image, none of which writes to it.
-        command += ["-drive", f"if=none,format=raw,file.driver=file,file.locking=off,cache=unsafe,{disk}"]
-        name = disk.split(",")[0].removeprefix("id=")
-        command += ["-device", f"nvme,drive={name},serial={name}"]
+        command += ["-drive", f"if=none,id={name},format=raw,file.driver=file,file.locking=off,cache=unsafe,{disk}"]
+        command += ["-device", f"{'nvme' if name == 'root' else 'virtio-blk-pci'},drive={name},serial={name}"]
     for name in ["output", "status"]:
         command += ["-chardev", f"file,id={name},path={os.path.join(run.channel, name)}"]
         command += ["-device", f"virtserialport,chardev={name},name={name}"]
     if shared:
         command += ["-chardev", f"socket,id=tree,path={shared}", "-device", "vhost-user-fs-pci,chardev=tree,tag=tree"]
     return run.start([*confined(), *command], {"TMPDIR": run.scratch})
+
+
+def slow_disk(run):
+    """An empty disk for tests of what several writers get of it."""
+    disk = os.path.join(run.scratch, "slow.img")
+    make_file_system(disk, "256M", "-E", "lazy_itable_init=0")
+    return disk
 
 
 def share(run):
@@ -112,9 +124,13 @@ def copy(run):
             os.makedirs(os.path.dirname(target), exist_ok=True)
             shutil.copy2(source, target, follow_symlinks=False)
     disk = os.path.join(run.scratch, "tree.img")
-    subprocess.run(["/sbin/mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", staged, disk, "512M"],
-                   check=True, stdout=subprocess.DEVNULL)
+    make_file_system(disk, "512M", "-d", staged)
     return disk
+
+
+def make_file_system(disk, size, *options):
+    subprocess.run(["/sbin/mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", *options, disk, size],
+                   check=True, stdout=subprocess.DEVNULL)
 
 
 ENGINES = {"tcg": tcg, "uml": uml}

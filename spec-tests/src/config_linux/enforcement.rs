@@ -17,6 +17,7 @@ tests! {
     "config-linux.md#cpu" Must a_spinner_is_throttled_at_its_quota;
     "config-linux.md#cpu" Must a_cpuset_confines_the_payload;
     "config-linux.md#block-io" Must a_throttled_writer_is_slow;
+    "config-linux.md#block-io" Must two_writers_share_by_their_weights;
     "config-linux.md#huge-page-limits" Must huge_pages_above_the_limit_are_refused;
     "runc-update(8)" Compat an_updated_pids_limit_holds_at_once;
 }
@@ -162,6 +163,68 @@ fn a_throttled_writer_is_slow(case: &Case) -> Verdict {
     holds(
         throttled >= 2500 && throttled >= free * 2,
         format!("2 MiB took {free} ms, and {throttled} ms at half a MiB in a second"),
+    )
+}
+
+/// Skips unless the disk's scheduler, or the kernel's model of its cost, goes by weights.
+fn need_weights(disk: &str) -> Verdict {
+    let read = |path: String| std::fs::read_to_string(path).unwrap_or_default();
+    let scheduler = read(format!("/sys/dev/block/{disk}/queue/scheduler"));
+    let by_cost = read("/sys/fs/cgroup/io.cost.qos".into())
+        .lines()
+        .any(|line| line.starts_with(&format!("{disk} enable=1")));
+    if by_cost || scheduler.contains("[bfq]") {
+        Ok(())
+    } else {
+        skip(
+            "weights mean nothing to the disk of the temporary folder: neither bfq nor io.cost is on",
+        )
+    }
+}
+
+/// What the cgroup has written to the disk, in bytes.
+fn written(cgroup: &Cgroup, disk: &str) -> Verdict<u64> {
+    let text = cgroup.read("io.stat")?;
+    let mut lines = text.lines().map(str::split_whitespace);
+    let bytes = lines
+        .find_map(|mut words| (words.next() == Some(disk)).then_some(words))
+        .and_then(|mut words| words.find_map(|word| word.strip_prefix("wbytes=")));
+    Ok(bytes.and_then(|bytes| bytes.parse().ok()).unwrap_or(0))
+}
+
+fn two_writers_share_by_their_weights(case: &Case) -> Verdict {
+    let place = case.need_controller("io")?;
+    let disk = disk_of(&case.dir)?;
+    need_weights(&disk)?;
+    // The kernel's own writing is of no cgroup here, and would have its part of the disk.
+    nix::unistd::syncfs(std::fs::File::open(&case.dir)?)?;
+    let mut writers = Vec::new();
+    for (word, weight) in [("light", 100), ("heavy", 500)] {
+        let resources = json!({"blockIO": {"weight": weight}});
+        let mut bundle = case.limited(&place, word, &resources)?;
+        let id = format!("{}-{word}", case.id);
+        let mut container = case.create_named(&mut bundle, &id)?;
+        container.start()?;
+        container.tell(&[Ask::KeepWriting("/tmp/written".into())])?;
+        writers.push((container.cgroup()?, container));
+    }
+    let seen = |n: usize| written(&writers[n].0, &disk);
+    // What is written before the other one begins does not count.
+    case.wait_for("both at work", || {
+        Ok((seen(0)? > MIB && seen(1)? > MIB).then_some(()))
+    })?;
+    let before = [seen(0)?, seen(1)?];
+    let [light, heavy] = case.wait_for("16 MiB more", || {
+        let more = [seen(0)? - before[0], seen(1)? - before[1]];
+        Ok((more[0] + more[1] >= 16 * MIB).then_some(more))
+    })?;
+    for (_, container) in &writers {
+        container.stop()?;
+    }
+    // By bfq it is 1 to 5; io.weight has a scale of its own, and systemd maps it to that of bfq.
+    holds(
+        light * 2 <= heavy && heavy <= light * 15,
+        format!("with weights 100 and 500 they wrote {light} and {heavy} bytes"),
     )
 }
 

@@ -120,6 +120,8 @@ pub enum Ask {
         path: PathBuf,
         bytes: u64,
     },
+    /// Writes a file past the page cache again and again for ever, without an answer.
+    KeepWriting(PathBuf),
     /// Maps so many pages of 2 MiB, writes to each, and lets them go.
     MapHugePages {
         count: usize,

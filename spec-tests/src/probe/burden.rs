@@ -2,9 +2,9 @@
 //!
 //! Runs in: the container.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Instant;
 
@@ -65,26 +65,40 @@ pub fn spin() -> io::Result<Answer> {
 }
 
 const BLOCK: usize = 64 << 10;
-/// O_DIRECT wants addresses that are multiples of the disk's sectors.
-const ALIGNMENT: usize = 4096;
 
-/// Writes so much past the page cache; answers how many milliseconds it took.
-pub fn write_to_disk(path: &Path, bytes: u64) -> io::Result<Answer> {
-    let mut file = OpenOptions::new()
+/// O_DIRECT wants addresses that are multiples of the disk's sectors.
+#[repr(align(4096))]
+struct Block([u8; BLOCK]);
+
+/// A new file that is written past the page cache.
+fn direct(path: &Path, more_flags: i32) -> io::Result<File> {
+    OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(true)
-        .custom_flags(libc::O_DIRECT | libc::O_SYNC)
-        .open(path)?;
-    let memory = vec![1u8; BLOCK + ALIGNMENT];
-    let start = memory.as_ptr().align_offset(ALIGNMENT);
-    let block = memory
-        .get(start..start + BLOCK)
-        .ok_or_else(|| io::Error::from_raw_os_error(libc::EINVAL))?;
+        .custom_flags(libc::O_DIRECT | more_flags)
+        .open(path)
+}
+
+/// Writes so much past the page cache; answers how many milliseconds it took.
+pub fn write_to_disk(path: &Path, bytes: u64) -> io::Result<Answer> {
+    let mut file = direct(path, libc::O_SYNC)?;
+    let block = Block([1; BLOCK]);
     let began = Instant::now();
     for _ in 0..bytes / BLOCK as u64 {
-        file.write_all(block)?;
+        file.write_all(&block.0)?;
     }
     let taken = began.elapsed().as_millis();
     Ok(Answer::Number(i64::try_from(taken).unwrap_or(i64::MAX)))
+}
+
+/// Writes the same few blocks past the page cache for ever: after the first round nothing but the data is written.
+pub fn keep_writing(path: &Path) -> io::Result<Answer> {
+    let file = direct(path, 0)?;
+    let block = Block([1; BLOCK]);
+    loop {
+        for n in 0..16 {
+            file.write_all_at(&block.0, n * BLOCK as u64)?;
+        }
+    }
 }

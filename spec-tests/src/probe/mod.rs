@@ -109,6 +109,7 @@ fn answer(ask: &Ask) -> Answer {
         Ask::Allocate { bytes } => burden::allocate(*bytes),
         Ask::Spin => burden::spin(),
         Ask::WriteToDisk { path, bytes } => burden::write_to_disk(path, *bytes),
+        Ask::KeepWriting(path) => burden::keep_writing(path),
         Ask::MapHugePages { count } => sys::map_huge_pages(*count).map(|()| Answer::Done),
         other => act::act(other),
     };
