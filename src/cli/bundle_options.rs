@@ -14,6 +14,7 @@ use crate::error::{Error, Phase, Result};
 use crate::host::Host;
 use crate::log;
 use crate::plan::{self, CreateOptions, HostPath, Plan, annotations};
+use crate::process::parent::{Release, Wishes};
 use crate::state;
 use crate::sys::process::OwnedProcess;
 
@@ -122,6 +123,15 @@ impl BundleOptions {
         pidfd_sockets
             .iter()
             .try_for_each(|socket| socket.send(init, Sort::Init))
+    }
+
+    /// What the parent is to do of all this.
+    pub fn wishes<'a>(&self, release: Release, bundle: &'a Bundle) -> Result<Wishes<'a>> {
+        Ok(Wishes {
+            release,
+            config: &bundle.source,
+            console_socket: self.console_socket()?,
+        })
     }
 
     /// Where the terminal's master goes, absolute.

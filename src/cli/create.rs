@@ -11,7 +11,7 @@ use crate::bundle::Bundle;
 use crate::error::{Context, Result};
 use crate::plan::Plan;
 use crate::process::foreground::Signals;
-use crate::process::parent::{self, Release, Wishes};
+use crate::process::parent::{self, Release};
 use crate::process::record;
 use crate::state::Slot;
 
@@ -63,11 +63,7 @@ impl Create {
         pidfd_sockets: &[PidfdSocket],
     ) -> Result<()> {
         let options = &self.options;
-        let wishes = Wishes {
-            release: Release::AtTheGate,
-            config: &bundle.source,
-            console_socket: options.console_socket()?,
-        };
+        let wishes = options.wishes(Release::AtTheGate, bundle)?;
         let child = parent::create(plan, &slot, &wishes, signals)?;
         options.announce(&child.process, pidfd_sockets)?;
         slot.keep();

@@ -14,7 +14,7 @@ use crate::bundle::Bundle;
 use crate::error::{Context, Result};
 use crate::plan::Plan;
 use crate::process::foreground::{self, Signals};
-use crate::process::parent::{self, Child, Release, Wishes};
+use crate::process::parent::{self, Child, Release};
 use crate::process::readiness::{Main, Relay};
 use crate::process::record;
 use crate::state::Slot;
@@ -92,11 +92,7 @@ impl Run {
         pidfd_sockets: &[PidfdSocket],
     ) -> Result<(Child, Option<Relay>)> {
         let options = &self.options;
-        let wishes = Wishes {
-            release: Release::ByParent,
-            config: &bundle.source,
-            console_socket: options.console_socket()?,
-        };
+        let wishes = options.wishes(Release::ByParent, bundle)?;
         let mut child = parent::create(plan, &slot, &wishes, signals)?;
         options.announce(&child.process, pidfd_sockets)?;
         let relay = self.relay(&slot, &child)?;

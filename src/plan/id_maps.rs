@@ -229,15 +229,7 @@ fn not_subordinate(kind: &Subids, n: usize, id: u64, ranges: &[(u32, u32)], user
 mod tests {
     use super::*;
     use crate::bundle::example_for;
-    use crate::plan::golden;
-
-    fn range(inside: u32, outside: u32, count: u32) -> IdRange {
-        IdRange {
-            inside,
-            outside,
-            count,
-        }
-    }
+    use crate::plan::golden::{self, range};
 
     fn linux(maps: &[(u32, u32, u32)]) -> Linux {
         let map = |&(container_id, host_id, size): &(u32, u32, u32)| IdMapping {

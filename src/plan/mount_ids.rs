@@ -109,16 +109,8 @@ mod tests {
     use super::*;
     use crate::bundle::linux::IdMapping;
     use crate::plan::HostPath;
-    use crate::plan::golden::{podman, root, user};
+    use crate::plan::golden::{podman, range, root, user};
     use crate::plan::namespaces::{IdMapWriter, IdMaps as Written};
-
-    fn range(inside: u32, outside: u32, count: u32) -> IdRange {
-        IdRange {
-            inside,
-            outside,
-            count,
-        }
-    }
 
     fn mapped(options: &[&str]) -> Mount {
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();

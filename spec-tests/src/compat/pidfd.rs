@@ -27,12 +27,14 @@ fn pid_behind(pidfd: &OwnedFd) -> Verdict<i32> {
         .ok_or_else(|| Stop::Fail(format!("no pidfd was sent: {text}")))
 }
 
-fn pidfd_socket_gets_the_payloads_pidfd_at_create(case: &Case) -> Verdict {
+/// Fails unless this way to make a container sends the pidfd of its first process.
+fn the_payloads_pidfd_is_sent(case: &Case, verb: &[&str]) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.serves().write()?;
     let socket = FdSocket::listen(case)?;
     let call = case
-        .runtime(["create", "--pidfd-socket"])
+        .runtime(verb.iter().copied())
+        .arg("--pidfd-socket")
         .arg(socket.path())
         .arg("--bundle")
         .arg(&bundle.dir)
@@ -43,20 +45,12 @@ fn pidfd_socket_gets_the_payloads_pidfd_at_create(case: &Case) -> Verdict {
     equal("pid", pid_behind(&pidfd)?, container.pid()?.as_raw())
 }
 
+fn pidfd_socket_gets_the_payloads_pidfd_at_create(case: &Case) -> Verdict {
+    the_payloads_pidfd_is_sent(case, &["create"])
+}
+
 fn pidfd_socket_gets_the_payloads_pidfd_at_run(case: &Case) -> Verdict {
-    let mut bundle = case.bundle()?;
-    bundle.serves().write()?;
-    let socket = FdSocket::listen(case)?;
-    let call = case
-        .runtime(["run", "--detach", "--pidfd-socket"])
-        .arg(socket.path())
-        .arg("--bundle")
-        .arg(&bundle.dir)
-        .arg(&case.id);
-    let container = case.create_with(call, &case.id)?;
-    let (pidfd, text) = socket.receive_fd()?;
-    equal("the text beside it", text.as_str(), "standard")?;
-    equal("pid", pid_behind(&pidfd)?, container.pid()?.as_raw())
+    the_payloads_pidfd_is_sent(case, &["run", "--detach"])
 }
 
 fn pidfd_socket_gets_the_pidfd_of_a_process_of_exec(case: &Case) -> Verdict {

@@ -5,9 +5,10 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 
+use crate::harness::bundle::Bundle;
 use crate::harness::case::Case;
 use crate::harness::verdict::{Verdict, equal, holds, skip};
-use crate::probe::ask::Ask;
+use crate::probe::ask::{Answer, Ask};
 use crate::tests;
 
 tests! {
@@ -86,42 +87,41 @@ fn proofs() -> [Ask; 2] {
     ]
 }
 
-fn the_apparmor_profile_confines_the_payload(case: &Case) -> Verdict {
+/// A profile, and a bundle with what it forbids.
+fn with_profile(case: &Case) -> Verdict<(Profile, Bundle)> {
     let profile = Profile::load(case)?;
-    let mut bundle = case.bundle()?;
+    let bundle = case.bundle()?;
     bundle.file(SECRET, "nothing")?;
-    bundle.process()["apparmorProfile"] = json!(profile.name);
-    let answers = case.run(&mut bundle, &proofs())?;
-    equal(
-        "the label",
-        answers[0].text()?.trim(),
-        format!("{} (enforce)", profile.name),
-    )?;
+    Ok((profile, bundle))
+}
+
+/// Fails unless the answers to [`proofs`] are those of a process under the profile.
+fn is_confined(answers: &[Answer], profile: &Profile) -> Verdict {
+    let label = format!("{} (enforce)", profile.name);
+    equal("the label", answers[0].text()?.trim(), label.as_str())?;
     answers[1].failed_with("what the profile forbids", &[libc::EACCES])
 }
 
+fn the_apparmor_profile_confines_the_payload(case: &Case) -> Verdict {
+    let (profile, mut bundle) = with_profile(case)?;
+    bundle.process()["apparmorProfile"] = json!(profile.name);
+    let answers = case.run(&mut bundle, &proofs())?;
+    is_confined(&answers, &profile)
+}
+
 fn the_apparmor_profile_confines_exec(case: &Case) -> Verdict {
-    let profile = Profile::load(case)?;
-    let mut bundle = case.bundle()?;
-    bundle.file(SECRET, "nothing")?;
+    let (profile, mut bundle) = with_profile(case)?;
     bundle.process()["apparmorProfile"] = json!(profile.name);
     let container = case.started(&mut bundle)?;
     let answers = container.exec(&[], &proofs())?;
     container.stop()?;
     container.delete()?;
-    equal(
-        "the label",
-        answers[0].text()?.trim(),
-        format!("{} (enforce)", profile.name),
-    )?;
-    answers[1].failed_with("what the profile forbids", &[libc::EACCES])
+    is_confined(&answers, &profile)
 }
 
 /// podman knows such an error by a path of /proc in backquotes.
 fn exec_can_have_a_profile_of_its_own(case: &Case) -> Verdict {
-    let profile = Profile::load(case)?;
-    let mut bundle = case.bundle()?;
-    bundle.file(SECRET, "nothing")?;
+    let (profile, mut bundle) = with_profile(case)?;
     let mut container = case.started(&mut bundle)?;
     let answers = container.exec(&["--apparmor", &profile.name], &proofs())?;
     let payload = container.ask_one(Ask::Read(SECRET.into()))?;
@@ -131,12 +131,7 @@ fn exec_can_have_a_profile_of_its_own(case: &Case) -> Verdict {
         .run()?;
     container.stop()?;
     container.delete()?;
-    equal(
-        "the label",
-        answers[0].text()?.trim(),
-        format!("{} (enforce)", profile.name),
-    )?;
-    answers[1].failed_with("what the profile forbids", &[libc::EACCES])?;
+    is_confined(&answers, &profile)?;
     equal("what the payload reads", payload.text()?, "nothing")?;
     missing.refused()?.says(&["no-such-profile"]).map(drop)
 }

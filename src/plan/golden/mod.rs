@@ -15,12 +15,17 @@ use crate::host::{Cgroup2, Host, IdRange, Subordinate, UserNamespace};
 
 const ALL_CAPABILITIES: u64 = (1 << 41) - 1;
 
-fn user_namespace(lines: &[(u32, u32, u32)]) -> UserNamespace {
-    let ranges = lines.iter().map(|&(inside, outside, count)| IdRange {
+/// A line of an id map, user_namespaces(7).
+pub fn range(inside: u32, outside: u32, count: u32) -> IdRange {
+    IdRange {
         inside,
         outside,
         count,
-    });
+    }
+}
+
+fn user_namespace(lines: &[(u32, u32, u32)]) -> UserNamespace {
+    let ranges = lines.iter().map(|line| range(line.0, line.1, line.2));
     let map: Vec<IdRange> = ranges.collect();
     UserNamespace {
         uid_map: map.clone(),

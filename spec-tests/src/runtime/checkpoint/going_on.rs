@@ -6,6 +6,7 @@ use nix::fcntl::{Flock, FlockArg};
 use serde_json::json;
 
 use super::{again, checkpoint, images, need_criu, refused_in, restore, started};
+use crate::harness::bundle::Bundle;
 use crate::harness::case::Case;
 use crate::harness::console::{FdSocket, Terminal};
 use crate::harness::container::parse_line;
@@ -114,8 +115,9 @@ fn a_file_lock_is_held_again(case: &Case) -> Verdict {
     }
 }
 
-fn a_terminal_is_sent_to_the_console_socket_again(case: &Case) -> Verdict {
-    need_criu(case)?;
+/// Saves a container whose payload has counted to one at a terminal of its own; the socket that
+/// got it listens on.
+fn saved_at_a_terminal(case: &Case) -> Verdict<(Bundle, FdSocket)> {
     let mut bundle = case.bundle()?;
     bundle.process()["terminal"] = json!(true);
     bundle.serves().write()?;
@@ -124,11 +126,15 @@ fn a_terminal_is_sent_to_the_console_socket_again(case: &Case) -> Verdict {
     let call = call.arg(socket.path()).arg("--bundle").arg(&bundle.dir);
     call.arg(&case.id).run()?.succeeded()?;
     let mut terminal = socket.receive()?;
-    let asks = serde_json::to_string(&[Ask::Count])? + "\n";
-    terminal.write(&asks)?;
+    terminal.write(&(serde_json::to_string(&[Ask::Count])? + "\n"))?;
     terminal.read_until("]\r\n[{\"Number\":1}]\r\n")?;
     checkpoint(case, &case.id, &[]).run()?.succeeded()?;
-    drop(terminal);
+    Ok((bundle, socket))
+}
+
+fn a_terminal_is_sent_to_the_console_socket_again(case: &Case) -> Verdict {
+    need_criu(case)?;
+    let (bundle, socket) = saved_at_a_terminal(case)?;
     let flags = ["--detach", "--console-socket"];
     let call = case.runtime(["restore", "--image-path"]).arg(images(case));
     let call = call.args(flags).arg(socket.path()).arg("--bundle");
@@ -341,18 +347,7 @@ fn in_the_foreground_restore_returns_the_payloads_status(case: &Case) -> Verdict
 
 fn in_the_foreground_the_terminal_is_passed_through_again(case: &Case) -> Verdict {
     need_criu(case)?;
-    let mut bundle = case.bundle()?;
-    bundle.process()["terminal"] = json!(true);
-    bundle.serves().write()?;
-    let socket = FdSocket::listen(case)?;
-    let call = case.runtime(["run", "--detach", "--console-socket"]);
-    let call = call.arg(socket.path()).arg("--bundle").arg(&bundle.dir);
-    call.arg(&case.id).run()?.succeeded()?;
-    let mut terminal = socket.receive()?;
-    terminal.write(&(serde_json::to_string(&[Ask::Count])? + "\n"))?;
-    terminal.read_until("[{\"Number\":1}]")?;
-    checkpoint(case, &case.id, &[]).run()?.succeeded()?;
-    drop(terminal);
+    let (bundle, _) = saved_at_a_terminal(case)?;
     let (mut mine, theirs) = Terminal::open(case)?;
     let running = restore(case, &bundle, &[]).terminal(&theirs)?.start()?;
     mine.write(&(serde_json::to_string(&[Ask::Count])? + "\n"))?;
