@@ -76,7 +76,11 @@ pub fn foresee(wanted: &[Rlimit], may_raise: bool, most_files: Option<u64>) -> V
             return None;
         }
         let value = Limit {
-            soft: limit.soft,
+            // As [`set_rlimits`] asks for it.
+            soft: match limit.resource {
+                libc::RLIMIT_NOFILE => now.soft,
+                _ => limit.soft,
+            },
             hard: limit.hard,
         };
         let error = limits::set_failed(limit.name, value, Errno::EPERM);
