@@ -11,6 +11,10 @@
 //! to make use of either. Whatever does not go as planned is left to the shield, which does the
 //! same with all comforts, says what is wrong, and knows other ways.
 //!
+//! The copy is close-on-exec though the kernel waits for a grace period of RCU when it closes
+//! it: as long as it is open the mount belongs to a mount namespace, of which a payload with
+//! CAP_SYS_ADMIN can change the mounts it sees (Linux 6.15), and this one is writable again.
+//!
 //! Runs in: parent, before main.
 
 use std::arch::global_asm;

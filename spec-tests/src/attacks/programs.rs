@@ -4,9 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::harness::bundle::Bundle;
+use crate::harness::call::Outcome;
 use crate::harness::capability::{NAMES, have};
 use crate::harness::case::Case;
-use crate::harness::verdict::{Verdict, equal, fail};
+use crate::harness::verdict::{Stop, Verdict, equal, fail};
 use crate::probe::ask::Ask;
 use crate::tests;
 
@@ -34,6 +35,19 @@ fn unchanged(binary: &Path, before: &[u8]) -> Verdict {
     }
 }
 
+/// Runs `call` again where its program could not be executed because somebody is about to write to it. The kernel counts
+/// a writer before it asks the mount, which then refuses it, so each attempt in vain may be in the way for a moment.
+fn once_not_busy(call: impl Fn() -> Verdict<Outcome>) -> Verdict<Outcome> {
+    for _ in 0..100 {
+        match call() {
+            Err(Stop::Fail(why)) if why.contains("Text file busy") => {}
+            ended => return ended,
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    call()
+}
+
 /// While the payload tries to write to every program it sees, a copy of the runtime is executed into the container.
 fn hijack(case: &Case, bundle: &mut Bundle, program: &str) -> Verdict {
     let copy = case.copy_of_runtime()?;
@@ -43,10 +57,11 @@ fn hijack(case: &Case, bundle: &mut Bundle, program: &str) -> Verdict {
     container.tell(&[Ask::HijackPrograms { within_ms: 2500 }])?;
     for _ in 0..ROUNDS {
         // It fails or says something, and cannot even start when the attack has worked: the binary is what counts.
-        let ended = case
-            .runtime(["exec", &container.id, program])
-            .program(&copy)
-            .run();
+        let ended = once_not_busy(|| {
+            case.runtime(["exec", &container.id, program])
+                .program(&copy)
+                .run()
+        });
         unchanged(&copy, &before)?;
         ended?;
         std::thread::sleep(Duration::from_millis(5));
@@ -100,7 +115,7 @@ fn an_entry_point_of_proc_self_exe_does_not_expose_the_runtime(case: &Case) -> V
     second.args(&["/proc/self/exe", "--help"]);
     first.tell(&[Ask::HijackPrograms { within_ms: 2500 }])?;
     for _ in 0..ROUNDS {
-        let ended = case.run_call(&second)?.program(&copy).run();
+        let ended = once_not_busy(|| case.run_call(&second)?.program(&copy).run());
         unchanged(&copy, &before)?;
         ended?;
     }
