@@ -10,6 +10,7 @@ import identities  # noqa: F401
 import sharing  # noqa: F401
 import scenarios  # noqa: F401
 import extras  # noqa: F401
+import live_mounts  # noqa: F401
 import others  # noqa: F401
 import containerd  # noqa: F401
 import leftovers  # noqa: F401

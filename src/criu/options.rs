@@ -199,6 +199,9 @@ mod tests {
             log_file: "l",
             root: b"/r".to_vec(),
             inherit: vec![("k".into(), 4)],
+            page_server: Some(("::1".into(), 27)),
+            lsm_profile: Some("apparmor:p".into()),
+            lsm_mount_context: Some("c".into()),
             ..Options::default()
         };
         let bytes = Request::Run(Kind::Restore, &options).to_bytes();
@@ -210,6 +213,9 @@ mod tests {
         assert_eq!(field(13), Value::Bytes(b"/r"));
         assert_eq!(field(27), Value::Bytes(b"\x0a\x01k\x10\x04"));
         assert_eq!(field(34), Value::Number(3));
+        assert_eq!(field(11), Value::Bytes(b"\x0a\x03::1\x10\x1b"));
+        assert_eq!(field(53), Value::Bytes(b"apparmor:p"));
+        assert_eq!(field(63), Value::Bytes(b"c"));
         assert!(!inner.iter().any(|(number, _)| *number == 2 || *number == 3));
     }
 }

@@ -71,6 +71,10 @@ pub fn dump(
 ) -> Result<()> {
     require_possible(outside)?;
     let places = &wishes.places;
+    let settings = settings_file(&outside.settings);
+    if settings.is_none() {
+        check_server(wishes)?;
+    }
     places.make_images()?;
     places.make_work()?;
     check_parent(wishes)?;
@@ -86,7 +90,7 @@ pub fn dump(
         cgroups_mode: wishes.cgroups_mode,
         network_lock: wishes.network_lock,
         freeze_cgroup: freezer(record)?,
-        config_file: settings_file(&outside.settings),
+        config_file: settings,
         external: external::namespaces_of(outside, init)?,
         switches: Switches {
             track_memory: wishes.pre_dump || wishes.parent.is_some(),
@@ -185,6 +189,16 @@ fn check_parent(wishes: &Dump) -> Result<()> {
         Ok(_) => refuse("is no directory"),
         Err(e) => refuse(&crate::error::strerror(e.raw_os_error().unwrap_or(0))),
     }
+}
+
+/// CRIU would serve the pages at a port that nobody knows, and wait for somebody.
+fn check_server(wishes: &Dump) -> Result<()> {
+    if !wishes.switches.lazy_pages || wishes.page_server.is_some() {
+        return Ok(());
+    }
+    Err(Error::invalid(
+        "--lazy-pages: needs --page-server, where the memory is served",
+    ))
 }
 
 /// Asks for the version, and for what the wishes need of the kernel.

@@ -26,7 +26,6 @@ use nix::fcntl::OFlag;
 use nix::unistd::Pid;
 
 use crate::cgroup::{self, resctrl};
-use crate::criu::Service;
 use crate::criu::message::{Kind, Notification, Request};
 use crate::criu::options::{CgroupsMode, JoinNamespace, NetworkLock, Options, Switches};
 use crate::error::{Context, Error, Result};
@@ -107,7 +106,8 @@ pub fn restore(
         passed: &passed,
     };
     let mut service = start_on(places, &stage)?;
-    let outside = confine(&service, cgroup, plan, &mut record, &mut options)?;
+    let pid = service.process().pid();
+    let outside = confine(pid, cgroup, plan, &mut record, &mut options)?;
     require_version(&mut service)?;
     service.explain_by(places.work_or_images().join(LOG));
     let mut making = Making {
@@ -153,16 +153,15 @@ impl Outside {
     }
 }
 
-/// Moves CRIU into the cgroup and its class of caches, so that what it restores is charged to
+/// Moves CRIU, process `pid`, into the cgroup and its class of caches, so that what it restores is charged to
 /// the container from the first page on, and tells it where that is.
 fn confine(
-    service: &Service,
+    pid: Pid,
     cgroup: Option<cgroup::Guard>,
     plan: &Plan,
     record: &mut Record,
     options: &mut Options,
 ) -> Result<Outside> {
-    let pid = service.process().pid();
     let mut outside = Outside {
         cgroup,
         resctrl: None,
@@ -308,4 +307,55 @@ fn join_namespaces(external: &External, options: &mut Options) -> Result<Vec<Own
         }
     }
     Ok(passed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::host::Host;
+    use crate::plan::{CreateOptions, golden};
+    use serde_json::json;
+
+    /// A folder that looks like resctrl with the class `gold`, and what a restore leaves there.
+    fn confined(name: &str, rdt: serde_json::Value, look: impl FnOnce(&Path, Result<Outside>)) {
+        let mount = std::env::temp_dir().join(format!("rt-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(mount.join("gold/mon_groups")).unwrap();
+        std::fs::write(mount.join("gold/tasks"), "").unwrap();
+        let host = Host {
+            resctrl: Some(mount.clone()),
+            ..golden::root()
+        };
+        let mut config: serde_json::Value =
+            serde_json::from_str(&crate::bundle::example(false)).unwrap();
+        config["linux"]["intelRdt"] = rdt;
+        let plan = golden::plan(config.to_string(), CreateOptions::default(), &host);
+        let mut record = record::of_plan(&plan);
+        let mut options = Options::default();
+        let pid = Pid::from_raw(77);
+        look(&mount, confine(pid, None, &plan, &mut record, &mut options));
+        std::fs::remove_dir_all(mount).unwrap();
+    }
+
+    #[test]
+    fn criu_and_all_it_restores_are_in_the_class_of_config() {
+        confined(
+            "rdt-restore",
+            json!({"closID": "gold"}),
+            |mount, outside| {
+                assert!(outside.is_ok());
+                let tasks = std::fs::read_to_string(mount.join("gold/tasks")).unwrap();
+                assert_eq!(tasks, "77");
+            },
+        );
+    }
+
+    #[test]
+    fn a_group_of_a_restore_that_fails_is_removed() {
+        // The kernel puts a file tasks into a new group; here there is none.
+        let rdt = json!({"closID": "gold", "enableMonitoring": true});
+        confined("rdt-undone", rdt, |mount, outside| {
+            assert!(outside.is_err());
+            assert!(!mount.join("gold/mon_groups/web").exists());
+        });
+    }
 }
