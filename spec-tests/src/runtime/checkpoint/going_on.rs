@@ -117,7 +117,7 @@ fn a_file_lock_is_held_again(case: &Case) -> Verdict {
 
 /// Saves a container whose payload has counted to one at a terminal of its own; the socket that
 /// got it listens on.
-fn saved_at_a_terminal(case: &Case) -> Verdict<(Bundle, FdSocket)> {
+fn saved_at_a_terminal(case: &Case) -> Verdict<(Bundle, FdSocket<'_>)> {
     let mut bundle = case.bundle()?;
     bundle.process()["terminal"] = json!(true);
     bundle.serves().write()?;
