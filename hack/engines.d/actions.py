@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from case import Skip
 
 ACTIONS = {
+    "features": "the engine has read what the runtime can",
     "run": "what the payload prints, reads and ends with arrives",
     "exec": "a second process; its user, folder, environment, status; in the background",
     "tty": "a shell on a terminal, its size, a resize, an interrupt",
@@ -27,6 +28,7 @@ ACTIONS = {
     "volumes": "of the host, named, read-only, tmpfs",
     "idmapped volume": "ids of the host's folder are the container's",
     "user namespace": "mapped ids inside and outside",
+    "time namespace": "a spec with {\"type\":\"time\"}, as docker 29.5 sends it",
     "shared namespaces": "pid, ipc and network of another container",
     "pods": "what pods share",
     "network": "a published port answers the host (scenario 7)",
@@ -43,7 +45,7 @@ ACTIONS = {
     "checkpoint": "saved, ended, and goes on where it was",
     "iptables": "refused; with NET_ADMIN; privileged (scenario 2)",
     "low ports": "port 80 of the host's network and of an own one (scenario 8)",
-    "own binary": "entry points of /proc/self/exe never write to the runtime (scenario 13)",
+    "own binary": "entry points of /proc/self/exe, and who opens /proc/PID/exe, never write to the runtime (scenario 13)",
     "nested": "the engine in a container (scenario 14)",
 }  # fmt: skip
 

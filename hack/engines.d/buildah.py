@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import subprocess
 from contextlib import contextmanager
 
 import host
@@ -24,8 +25,19 @@ class Buildah(Command):
     def environment(self, extra=None):
         return {**os.environ, "TERM": "xterm", "BUILDAH_ISOLATION": "oci", **(extra or {})}
 
-    def line(self, command, options=""):
-        return f"run --network none --runtime {self.room.runtime} {options} {self.name} -- {command}"
+    def line(self, command, options="", name=None):
+        return f"run --network none --runtime {self.room.runtime} {options} {name or self.name} -- {command}"
+
+    @contextmanager
+    def container(self, options=""):
+        """A container of what would become an image."""
+        name = self.out(f"from {options} scratch")
+        try:
+            self.out(f"add {name} {self.room.image} /")
+            self.out(f"config --env PATH=/usr/sbin:/usr/bin:/sbin:/bin {name}")
+            yield name
+        finally:
+            self(f"rm {name}")
 
 
 @contextmanager
@@ -33,13 +45,8 @@ def opened(place, manager, verbose):
     if not shutil.which("buildah"):
         raise Skip("buildah is not installed")
     buildah = Buildah(place, manager, verbose)
-    buildah.name = buildah.out("from scratch")
-    try:
-        buildah.out(f"add {buildah.name} {place.image} /")
-        buildah.out(f"config --env PATH=/usr/sbin:/usr/bin:/sbin:/bin {buildah.name}")
+    with buildah.container() as buildah.name:
         yield buildah
-    finally:
-        buildah(f"rm {buildah.name}")
 
 
 def versions():
@@ -95,7 +102,40 @@ def build(b):
     b.out("rmi -f built")
 
 
+def signalled(b):
+    b.fails(b.line("sh -c 'sh -c \"kill -TERM \\$\\$\"; exit $?'"), 143)
+
+
+def limits(b):
+    host.need_controllers("memory", "cpu")
+    options = "--memory 64m --memory-swap 64m --cpu-period 100000 --cpu-quota 50000"
+    with b.container(options) as name:
+        shown = b.out(b.line("sh -c 'cd /sys/fs/cgroup; cat memory.max cpu.max'", name=name))
+        assert shown == "67108864\n50000 100000", shown
+
+
+def mapped(b):
+    first = 200_000 if b.root else 1000
+    with b.container(f"--userns-uid-map 0:{first}:2000 --userns-gid-map 0:{first}:2000") as name:
+        shown = b.out(b.line("sh -c 'id -u; cat /proc/self/uid_map'", name=name)).split()
+        assert shown[:2] == ["0", "0"] and shown[2] != "0" and shown[3] == "2000", shown
+
+
+def nothing_is_left(b):
+    """buildah itself deletes what it has created, whatever came of it."""
+    listing = [b.room.runtime, "list", "-q"]
+    before = subprocess.run(listing, env=b.environment(), stdout=subprocess.PIPE, check=True).stdout
+    b.out(b.line("true"))
+    b(b.line("no-such-program"))
+    b(b.line("sh -c 'sleep 7007 & exit 3'"))
+    after = subprocess.run(listing, env=b.environment(), stdout=subprocess.PIPE, check=True).stdout
+    assert after == before, (before, after)
+    left = subprocess.run(["pgrep", "-f", "^sleep 7007$"], stdout=subprocess.PIPE, text=True, check=False).stdout
+    assert not left, left
+
+
 TESTS = {
     "run": [run], "tty": [tty], "volumes": [volumes], "status of the payload": [status], "status 127": [not_found],
-    "status 126": [not_executable], "confinement": [confined], "build": [build],
+    "status 126": [not_executable], "status 128+n": [signalled], "limits": [limits], "user namespace": [mapped],
+    "delete": [nothing_is_left], "confinement": [confined], "build": [build],
 }  # fmt: skip

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 import cli
 import ctr as containerd
 import host
-import image
 from case import Skip
 from protobuf import decode, encode
 
@@ -75,13 +74,13 @@ class Pod:
     def __init__(self, cri, name, config, logs, namespaces):
         self.cri, self.name, self.config, self.logs, self.namespaces = cri, name, config, logs, namespaces
 
-    def create(self, command, mounts=(), resources=None, security=None):
+    def create(self, command, mounts=(), resources=None, security=None, tty=False):
         self.cri.count += 1
         context = {3: self.namespaces, 15: {1: 0}, 16: {1: 0}, **(security or {})}
         config = {
             1: {1: f"c{self.cri.count}"}, 2: {1: containerd.IMAGE}, 3: command, 11: f"c{self.cri.count}.log",
             7: [{1: inside, 2: outside, 3: read_only} for inside, outside, read_only in mounts],
-            15: {1: resources or {}, 2: context},
+            14: tty, 15: {1: resources or {}, 2: context},
         }  # fmt: skip
         made = self.cri("CreateContainer", {1: self.name, 2: config, 3: self.config})[1][0].decode()
         return Container(self.cri, made, f"{self.logs}/c{self.cri.count}.log")
@@ -122,8 +121,7 @@ def opened(place, manager, verbose):
         raise Skip("python3-grpcio is not installed") from None
     with containerd.daemon(place, manager, verbose) as ctr:
         ctr.options = ["-a", ctr.socket, "-n", "k8s.io"]
-        archive = image.write(f"{place.work}/box.tar", containerd.IMAGE, place.image)
-        ctr.out(f"image import --snapshotter {ctr.snapshotter} {archive}", timeout=200)
+        containerd.import_image(ctr)
         cri = Cri(ctr, grpc)
         cli.wait_until(lambda: has_image(cri), "the CRI never saw the image", 60)
         yield cri
@@ -151,6 +149,13 @@ def execute(cri):
         found = c.execute("sh", "-c", "readlink /proc/1/exe; tr '\\0' ' ' < /proc/1/cmdline")
         assert found == ("/bin/busybox\nsleep 100 ", 0), found
         assert c.execute("sh", "-c", "exit 9")[1] == 9
+
+
+def tty(cri):
+    with cri.pod() as pod:
+        c = pod.start(["sh", "-c", "tty; test -t 0 && echo is a terminal"], tty=True)
+        assert c.wait()[1] == 0, c.status()
+        assert re.search("/dev/(console|pts)(.|\n)*is a terminal", open(c.log).read()), open(c.log).read()
 
 
 def logs(cri):
@@ -298,7 +303,7 @@ def start_fails(cri, command, words):
 
 
 def not_executable(cri):
-    start_fails(cri, ["/etc/not-a-program"], "permission denied")
+    start_fails(cri, ["/etc/not-a-program"], "(?i)permission denied|not permitted")
 
 
 def not_found(cri):
@@ -321,7 +326,7 @@ def thirty(cri):
 
 
 TESTS = {
-    "run": [run], "exec": [execute], "logs": [logs], "stats": [stats], "limits": [limits], "update": [update], "stop": [stop],
+    "run": [run], "exec": [execute], "tty": [tty], "logs": [logs], "stats": [stats], "limits": [limits], "update": [update], "stop": [stop],
     "delete": [delete], "volumes": [volumes], "user namespace": [mapped], "pods": [pods], "network": [network],
     "confinement": [confined], "privileged": [privileged], "status of the payload": [status], "status 128+n": [signalled],
     "status 126": [not_executable], "status 127": [not_found], "out of memory": [out_of_memory], "30 at once": [thirty],

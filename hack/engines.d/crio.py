@@ -203,6 +203,16 @@ def delete(c):
         c.out(f"delete --force {name}")
 
 
+def limits(c):
+    host.need_controllers("memory", "cpu")
+
+    def limit(config):
+        config["linux"]["resources"].update(memory={"limit": 64 << 20, "swap": 64 << 20}, cpu={"quota": 50000, "period": 100000})
+
+    with c.container("sleep 100", edit=limit) as name:
+        assert host.limits_of(c.state(name)["pid"]) == ["67108864", "50000 100000"]
+
+
 def update(c):
     host.need_controllers("memory", "cpu")
     with c.container("sleep 100") as name:
@@ -234,6 +244,29 @@ def features(c):
     found = json.loads(shown)
     assert "rro" in found["mountOptions"], found["mountOptions"]
     assert found["linux"]["mountExtensions"]["idmap"]["enabled"] is True, found["linux"]
+
+
+def mapped(c):
+    """A pod with hostUsers: false."""
+
+    def maps(config):
+        config["linux"]["namespaces"].append({"type": "user"})
+        ids = [{"containerID": 0, "hostID": 200_000, "size": 65536}]
+        config["linux"].update(uidMappings=ids, gidMappings=ids)
+
+    with c.container(["sh", "-c", "id -u; cat /proc/self/uid_map; sleep 100"], edit=maps) as name:
+        cli.wait_until(lambda: re.search(r"F 0\n.* F +0 +200000 +65536\n", c.log(name)), f"no such ids in the log of {name}")
+        assert os.stat(f"/proc/{c.state(name)['pid']}").st_uid == 200_000
+
+
+def time_namespace(c):
+    host.need_time_namespaces()
+
+    def timed(config):
+        config["linux"]["namespaces"].append({"type": "time"})
+
+    with c.container("sleep 100", edit=timed) as name:
+        assert os.readlink(f"/proc/{c.state(name)['pid']}/ns/time") != os.readlink("/proc/self/ns/time")
 
 
 def failed(c, args, words):
@@ -323,8 +356,8 @@ def thirty(c):
 
 
 TESTS = {
-    "run": [run, state], "exec": [execute], "tty": [tty], "update": [update], "pause": [pause], "kill": [kill], "stop": [stop],
-    "delete": [delete], "user namespace": [features], "pods": [pods], "status of the payload": [status],
-    "status 128+n": [signalled], "status 126": [not_executable], "status 127": [not_found], "out of memory": [out_of_memory],
-    "30 at once": [thirty], "checkpoint": [checkpoint],
+    "features": [features], "run": [run, state], "exec": [execute], "tty": [tty], "limits": [limits], "update": [update], "pause": [pause],
+    "kill": [kill], "stop": [stop], "delete": [delete], "user namespace": [mapped], "time namespace": [time_namespace], "pods": [pods],
+    "status of the payload": [status], "status 128+n": [signalled], "status 126": [not_executable], "status 127": [not_found],
+    "out of memory": [out_of_memory], "30 at once": [thirty], "checkpoint": [checkpoint],
 }  # fmt: skip

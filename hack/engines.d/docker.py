@@ -13,6 +13,14 @@ import host
 from case import Skip
 from command import Command
 
+# A runtime whose containers have the time namespace that docker 29.5 and newer ask for.
+TIMED = """#!/bin/sh
+for word; do
+  [ "$before" != --bundle ] || sed -i 's/"namespaces":\\[/&{{"type":"time"}},/' "$word/config.json"
+  before=$word
+done
+exec {runtime} "$@"
+"""
 SETTINGS = "/etc/docker/daemon.json"
 ROOTLESS = "/usr/share/docker.io/contrib/dockerd-rootless.sh"
 REMAPPED = "dockremap"
@@ -84,6 +92,11 @@ class Docker(Command):
 def settings(place, mode, manager):
     """daemon.json as docs/engines.md has it."""
     runtimes = {name: {"path": path} for name in ("rt", "crun") if (path := shutil.which(name))}
+    timed = f"{place.work}/timed.{place.name}.{mode}"
+    with open(timed, "w") as file:
+        file.write(TIMED.format(runtime=place.runtime))
+    os.chmod(timed, 0o755)
+    runtimes["timed"] = {"path": timed}
     made = {
         "default-runtime": place.name, "runtimes": runtimes, "experimental": True,
         "exec-opts": [f"native.cgroupdriver={manager}"],
@@ -165,3 +178,19 @@ def opened(place, mode, manager, verbose):
 
 def versions():
     return f"docker {host.version('dockerd')}, containerd {host.version('containerd')}"
+
+
+def features_are_known(p):
+    """The daemon calls `features` of each runtime at its start, and keeps what it could read."""
+    runtimes = json.loads(p.out("info -f '{{json .Runtimes}}'"))
+    kept = json.loads(runtimes[p.room.name]["status"]["org.opencontainers.runtime-spec.features"])
+    shown = subprocess.run([p.room.runtime, "features"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    own = json.loads(shown)
+    for name in ["ociVersionMin", "ociVersionMax", "hooks"]:
+        assert kept[name] == own[name], (name, kept, own)
+
+
+def time_namespace(p):
+    host.need_time_namespaces()
+    shown = p.out("run --rm --runtime timed box readlink /proc/self/ns/time")
+    assert shown.startswith("time:") and shown != os.readlink("/proc/self/ns/time"), shown

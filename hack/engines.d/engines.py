@@ -6,6 +6,7 @@ import buildah
 import cli
 import containerd_cri
 import ctr
+import ctr_user
 import crio
 import docker
 import files
@@ -53,6 +54,7 @@ SHARED = {
     "30 at once": [cli.thirty_at_once],
     "iptables": [worlds.iptables_wants_net_admin],
     "own binary": [cli.own_binary_is_never_written],
+    "checkpoint": [worlds.checkpoint],
 }  # fmt: skip
 
 PODMAN = SHARED | {
@@ -60,14 +62,14 @@ PODMAN = SHARED | {
     "idmapped volume": [worlds.idmapped_volume],
     "user namespace": [identities.maps_by_number, identities.an_automatic_user_namespace],
     "pods": [sharing.two_containers_in_a_pod_share_what_pods_share, sharing.a_pod_stops_starts_and_pauses_as_one],
-    "low ports": [cli.container_in_the_hosts_network_at_port_80],
+    "low ports": [worlds.port_80_is_for_who_may],
     "nested": [worlds.podman_in_podman],
-    "checkpoint": [worlds.checkpoint_of_podman],
 }
 
 DOCKER = SHARED | {
+    "features": [docker.features_are_known],
     "healthcheck": [cli.health_by_interval],
-    "checkpoint": [worlds.checkpoint_of_docker],
+    "time namespace": [docker.time_namespace],
 }
 MAPPED = DOCKER | {"user namespace": [cli.a_user_namespace_for_all]}
 
@@ -83,6 +85,7 @@ ENGINES = {
     "docker-remap": Engine("docker with userns-remap", "root", dockerd("remap"), MAPPED, docker.versions),
     "docker-rootless": Engine("rootless docker", "user", dockerd("rootless"), MAPPED, docker.versions),
     "ctr": Engine("containerd by ctr", "root", ctr.opened, ctr.TESTS, ctr.versions),
+    "ctr-user": Engine("containerd by ctr as an ordinary user", "user", ctr_user.opened, ctr.TESTS, ctr.versions),
     "cri": Engine("containerd by its CRI", "root", containerd_cri.opened, containerd_cri.TESTS, ctr.versions),
     "cri-o": Engine("CRI-O's calls, replayed", "root", crio.opened, crio.TESTS, crio.versions),
     "buildah-root": Engine("buildah as root", "root", buildah.opened, buildah.TESTS, buildah.versions),

@@ -71,6 +71,13 @@ def need_criu():
         raise Skip(f"criu check: {said.stdout.strip().splitlines()[-1]}")
 
 
+def need_time_namespaces():
+    if user_mode_linux():
+        raise Skip("User Mode Linux lacks time namespaces")
+    if not os.path.exists("/proc/self/ns/time"):
+        raise Skip("this kernel has no time namespaces")
+
+
 def cgroup_of(pid):
     """The folder of a process's cgroup."""
     path = re.search("^0::(.*)$", open(f"/proc/{pid}/cgroup").read(), re.MULTILINE)[1]

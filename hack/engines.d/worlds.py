@@ -60,33 +60,24 @@ def podman_in_podman(p):
     assert shown == "nested 1\n0", shown
 
 
-def checkpoint_of_podman(p):
+# How a running container is saved, and goes on.
+SAVE = {"podman": "container checkpoint {}", "docker": "checkpoint create {} one"}
+GO_ON = {"podman": "container restore {}", "docker": "start --checkpoint one {}"}
+
+
+def checkpoint(p):
     if not p.root:
-        raise Skip("podman's checkpoint is root's")
+        raise Skip(f"{p.program}'s checkpoint is root's")
     host.need_criu()
     with p.container(cli.TICKING) as c:
         p.wait_for(f"logs {c}", "tick 5\n")
-        p.out(f"container checkpoint {c}")
-        p.expect(f"inspect -f '{{{{.State.Running}}}}' {c}", "false")
+        p.out(SAVE[p.program].format(c))
+        p.wait_for(f"inspect -f '{{{{.State.Running}}}}' {c}", "false")
         last = int(p.out(f"logs {c}").split()[-1])
-        p.out(f"container restore {c}")
+        p.out(GO_ON[p.program].format(c))
         shown = p.wait_for(f"logs {c}", f"tick {last + 2}\n").out
         assert shown.count("tick 1\n") == 1, shown
         p.expect(f"exec {c} echo lives", "lives")
-
-
-def checkpoint_of_docker(p):
-    if not p.root:
-        raise Skip("docker's checkpoint is root's")
-    host.need_criu()
-    with p.container(cli.TICKING) as c:
-        p.wait_for(f"logs {c}", "tick 5\n")
-        p.out(f"checkpoint create {c} one")
-        p.wait_for(f"inspect -f '{{{{.State.Running}}}}' {c}", "false")
-        last = int(p.out(f"logs {c}").split()[-1])
-        p.out(f"start --checkpoint one {c}")
-        shown = p.wait_for(f"logs {c}", f"tick {last + 2}\n").out
-        assert shown.count("tick 1\n") == 1, shown
 
 
 def idmapped_volume(p):
@@ -98,3 +89,15 @@ def idmapped_volume(p):
     maps = "--uidmap 0:100000:1000 --gidmap 0:100000:1000"
     p.expect(f"run --rm {maps} -v {folder}:/data:idmap box sh -c 'stat -c %u /data/x; touch /data/y'", "0")
     assert os.stat(f"{folder}/y").st_uid == 0
+
+
+def port_80_is_for_who_may(p):
+    """Root may bind any port, the user those of a network of his own."""
+    start = int(open("/proc/sys/net/ipv4/ip_unprivileged_port_start").read())
+    if p.uid != 0 and start <= 80:
+        raise Skip("all ports are free here")
+    listen = "box sh -c 'timeout 1 nc -l -p 80; echo status $?'"
+    for network, refused in [("host", p.uid != 0), ("none", False)]:
+        result = p(f"run --rm --network={network} {listen}")
+        said = re.search("permission denied", result.err + result.out, re.IGNORECASE)
+        assert bool(said) == refused and (refused or "status 143" in result.out), str(result)
