@@ -5,6 +5,8 @@
 //!
 //! Runs in: parent, with the rights of root; exec and delete by what the state remembers.
 
+pub mod usage;
+
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -23,7 +23,6 @@ pub fn read(handle: &Handle) -> Result<Value> {
     all.insert("pids".into(), pids(handle)?);
     all.insert("blkio".into(), block_io(handle)?);
     all.insert("hugetlb".into(), hugepages(handle)?);
-    all.insert("intel_rdt".into(), json!({}));
     Ok(Value::Object(all))
 }
 

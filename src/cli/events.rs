@@ -13,6 +13,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Value, json};
 
 use super::{Global, Verb, print, processes};
+use crate::cgroup::resctrl::usage;
 use crate::cgroup::{Handle, stats};
 use crate::error::{Context, Error, Kind, Result};
 use crate::state::{Container, Status};
@@ -63,7 +64,7 @@ fn duration(text: &str) -> Option<Duration> {
         let (unit, next) = behind.split_at(end.unwrap_or(behind.len()));
         let seconds = match unit {
             "ns" => 1e-9,
-            "us" | "µs" => 1e-6,
+            "us" | "\u{b5}s" | "\u{3bc}s" => 1e-6,
             "ms" => 1e-3,
             "s" => 1.0,
             "m" => 60.0,
@@ -92,6 +93,8 @@ impl Events {
 
     fn print_stats(&self, container: &Container, handle: &Handle) -> Result<()> {
         let mut data = stats::read(handle)?;
+        let resctrl = container.record.resctrl.as_ref();
+        data["intel_rdt"] = resctrl.map_or_else(|| json!({}), usage::read);
         if let Some(init) = container.record.init {
             data["network_interfaces"] = interfaces(init.pid().as_raw());
         }
@@ -151,8 +154,13 @@ impl Events {
     }
 }
 
-/// The interfaces that a process sees, proc_pid_net(5), by runc's names.
+/// The interfaces that a process sees, proc_pid_net(5), by runc's names. None where these are
+/// the caller's own, too: what goes through them is not the container's.
 fn interfaces(pid: i32) -> Value {
+    let namespace = |process: &str| std::fs::read_link(format!("/proc/{process}/ns/net")).ok();
+    if namespace("self") == namespace(&pid.to_string()) {
+        return Value::Null;
+    }
     const NAMES: [(&str, usize); 8] = [
         ("RxBytes", 0),
         ("RxPackets", 1),

@@ -150,7 +150,11 @@ pub fn list(record: &Record) -> Result<Vec<Pid>> {
         return cgroup.processes();
     }
     match record.init {
-        Some(init) if record.private_pid_namespace => in_pid_namespace_of(init.pid()),
+        // Its number may be another's by now.
+        Some(init) if record.private_pid_namespace => match init.is_alive()? {
+            true => in_pid_namespace_of(init.pid()),
+            false => Ok(Vec::new()),
+        },
         _ => Err(Error::unsupported(
             "the container has neither a cgroup nor a pid namespace of its own",
         )
@@ -171,4 +175,24 @@ fn in_pid_namespace_of(init: Pid) -> Result<Vec<Pid>> {
         .collect();
     pids.sort_unstable();
     Ok(pids.into_iter().map(Pid::from_raw).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::Identity;
+
+    #[test]
+    fn a_number_that_another_process_has_got_names_no_process_of_the_container() {
+        let own = Identity::of(Pid::this()).unwrap().unwrap();
+        let mut record = Record::new("a", "/b".into(), "/b/rootfs".into());
+        record.private_pid_namespace = true;
+        record.init = Some(own);
+        assert!(list(&record).unwrap().contains(&Pid::this()));
+        record.init = Some(Identity {
+            start_time: own.start_time - 1,
+            ..own
+        });
+        assert!(list(&record).unwrap().is_empty());
+    }
 }

@@ -209,10 +209,19 @@ fn plan_cpu(cpu: &Cpu, collected: &mut Collected) {
             collected.set(place, file, list);
         }
     }
-    if cpu.realtime_runtime.is_some_and(|us| us != 0)
-        || cpu.realtime_period.is_some_and(|us| us != 0)
-    {
-        collected.refuse("cpu/realtimeRuntime", "cgroup v2 has no such limit");
+    for (place, is_set) in [
+        (
+            "cpu/realtimeRuntime",
+            cpu.realtime_runtime.is_some_and(|us| us != 0),
+        ),
+        (
+            "cpu/realtimePeriod",
+            cpu.realtime_period.is_some_and(|us| us != 0),
+        ),
+    ] {
+        if is_set {
+            collected.refuse(place, "cgroup v2 has no such limit");
+        }
     }
 }
 

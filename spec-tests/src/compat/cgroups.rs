@@ -18,6 +18,7 @@ tests! {
     "runc-kill(8)" Compat kill_all_sends_any_signal_to_every_process;
     "runc-ps(8)" Compat ps_as_table_shows_the_processes;
     "runc-events(8)" Compat events_once_prints_what_is_used;
+    "runc-events(8)" Compat events_leave_out_the_hosts_network;
     "runc-events(8)" Compat events_tell_of_an_oom_kill_and_of_the_end;
     "runc-pause(8)" Compat a_cgroup_below_is_paused_too;
     "config-linux.md#memory" Should a_limit_too_low_for_a_start_is_named;
@@ -160,6 +161,19 @@ fn events_once_prints_what_is_used(case: &Case) -> Verdict {
         cpu.as_u64().is_some_and(|ns| ns > 0),
         format!("cpu.usage.total is {cpu}"),
     )
+}
+
+/// A container in the host's network namespace sees the traffic of all.
+fn events_leave_out_the_hosts_network(case: &Case) -> Verdict {
+    case.need_cgroups()?;
+    let mut bundle = case.bundle()?;
+    bundle.without_namespace("network").without_mount("/sys");
+    let container = case.started(&mut bundle)?;
+    let call = case.runtime(["events", "--stats", &container.id]);
+    let event = event(call.run()?.succeeded()?.stdout.trim())?;
+    let seen = &event["data"]["network_interfaces"];
+    let none = seen.is_null() || seen.as_array().is_some_and(Vec::is_empty);
+    holds(none, format!("network_interfaces are {seen}"))
 }
 
 fn events_tell_of_an_oom_kill_and_of_the_end(case: &Case) -> Verdict {
