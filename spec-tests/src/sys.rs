@@ -279,6 +279,24 @@ pub fn call(number: i64, args: [u64; 6]) -> io::Result<i64> {
     Ok(answer)
 }
 
+/// Joins a session keyring of this name, made where there is none, and opens it to everybody; its number.
+pub fn public_keyring(name: &str) -> io::Result<i64> {
+    const ALL_TO_ALL: u64 = 0x3f3f_3f3f;
+    let name = std::ffi::CString::new(name)?;
+    let join = i64::from(libc::KEYCTL_JOIN_SESSION_KEYRING) as u64;
+    // SAFETY: the name is a C string, which the kernel reads.
+    let number = unsafe { libc::syscall(libc::SYS_keyctl, join, name.as_ptr()) };
+    if number < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let permit = i64::from(libc::KEYCTL_SETPERM) as u64;
+    call(
+        libc::SYS_keyctl,
+        [permit, number as u64, ALL_TO_ALL, 0, 0, 0],
+    )?;
+    Ok(number)
+}
+
 /// A call that a seccomp filter has handed to its listener.
 pub struct Notice {
     id: u64,

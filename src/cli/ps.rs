@@ -30,7 +30,7 @@ impl Verb for Ps {
     fn run(self, global: &Global) -> Result<u8> {
         let id = &self.container_and_options[0];
         let options = &self.container_and_options[1..];
-        let container = global.root()?.open(id)?;
+        let container = global.root()?.look_at(id)?;
         let pids = processes::list(&container.record).context(|| format!("ps {id:?}"))?;
         let text = match self.format {
             ListFormat::Json => json(&pids),

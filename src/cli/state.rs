@@ -20,7 +20,7 @@ impl Verb for State {
     const ABOUT: &'static str = "Print the state of a container as JSON";
 
     fn run(self, global: &Global) -> Result<u8> {
-        let mut container = global.root()?.open(&self.id)?;
+        let mut container = global.root()?.look_at(&self.id)?;
         let status = container.status()?;
         let report = Report::new(&container.record, status);
         let text =

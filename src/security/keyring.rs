@@ -1,7 +1,8 @@
 //! The container's session keyring, so that the payload does not share its caller's.
 //!
-//! Keyrings have no namespace: the keyring is found by its name, `_ses.ID`, and `exec` joins
-//! the one that init made.
+//! Keyrings have no namespace but the user's: the keyring is found by its name, `_ses.ID`, and
+//! `exec` joins the one that init made. Another user may have made one of that name and let
+//! everybody find it, so as to read what the payload puts there: it has to be init's own.
 //!
 //! Runs in: init and enter, with the keys still of the user that becomes the payload's.
 
@@ -42,6 +43,14 @@ pub fn make_session(name: &CStr, searcher: Searcher) -> Result<()> {
     widen(key, searcher).context(|| format!("session keyring {name:?}"))
 }
 
+/// The second and the fourth field of `type;uid;gid;permissions;name`, keyctl_describe(3).
+fn owner_and_permissions(description: &str) -> Option<(u32, u32)> {
+    let mut fields = description.split(';').skip(1);
+    let owner = fields.next()?.parse().ok()?;
+    let permissions = u32::from_str_radix(fields.nth(1)?, 16).ok()?;
+    Some((owner, permissions))
+}
+
 /// Joins the session keyring `name` of a running container, in `exec`.
 pub fn join_session(name: &CStr) -> Result<()> {
     join(name).map(drop)
@@ -64,17 +73,18 @@ fn join(name: &CStr) -> Result<Option<keyring::Key>> {
 
 fn widen(key: keyring::Key, searcher: Searcher) -> Result<()> {
     let description = keyring::describe(key)?;
-    let permissions = permissions_of(&description).ok_or_else(|| {
+    let (owner, permissions) = owner_and_permissions(&description).ok_or_else(|| {
         Error::system(format!(
-            "keyctl(KEYCTL_DESCRIBE): no permissions in {description:?}"
+            "keyctl(KEYCTL_DESCRIBE): no owner and permissions in {description:?}"
         ))
     })?;
+    if owner != nix::unistd::geteuid().as_raw() {
+        return Err(Error::system(format!(
+            "user {owner} has made a keyring of that name for everybody to find"
+        ))
+        .with_hint("give the container another name, or use --no-new-keyring"));
+    }
     keyring::set_permissions(key, permissions | searcher.permission())
-}
-
-/// The fourth field of `type;uid;gid;permissions;name`, keyctl_describe(3).
-fn permissions_of(description: &str) -> Option<u32> {
-    u32::from_str_radix(description.split(';').nth(3)?, 16).ok()
 }
 
 #[cfg(test)]
@@ -82,11 +92,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn permissions_are_the_fourth_field() {
+    fn owner_and_permissions_are_the_second_and_the_fourth_field() {
         assert_eq!(
-            permissions_of("keyring;0;0;3f1b0000;_ses.a;b"),
-            Some(0x3f1b_0000)
+            owner_and_permissions("keyring;7;0;3f1b0000;_ses.a;b"),
+            Some((7, 0x3f1b_0000))
         );
-        assert_eq!(permissions_of("keyring;0;0"), None);
+        assert_eq!(owner_and_permissions("keyring;0;0"), None);
     }
 }

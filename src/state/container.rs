@@ -50,6 +50,10 @@ impl Container {
         }))
     }
 
+    pub(super) fn require_own(&self) -> Result<()> {
+        self.directory.require_own()
+    }
+
     /// Keeps every other `rt` from changing this container until this value goes, and reads
     /// the record anew. Waits for another holder, a `create` say, at most for `wait`.
     ///
@@ -195,10 +199,16 @@ fn read_record(directory: &Directory) -> Result<Option<Record>> {
     let Some(bytes) = directory.read(directory::STATE)? else {
         return Ok(None);
     };
-    let record = Record::from_json(&bytes);
-    record
-        .map(Some)
-        .map_err(|e| e.within(format!("container {:?}", directory.id())))
+    let record = Record::from_json(&bytes)
+        .map_err(|e| e.within(format!("container {:?}", directory.id())))?;
+    match record.id == directory.id() {
+        true => Ok(Some(record)),
+        false => Err(Error::system(format!(
+            "{:?} holds the state of another container, {:?}",
+            directory.path(),
+            record.id
+        ))),
+    }
 }
 
 #[cfg(test)]

@@ -77,6 +77,24 @@ impl Directory {
         &self.path
     }
 
+    /// Refuses the directory of another user, who may have written anything there: what is to be
+    /// killed, and which hooks are to be run, with the rights of this process.
+    pub fn require_own(&self) -> Result<()> {
+        let found = nix::sys::stat::fstat(&self.fd)
+            .map_err(|errno| failed("fstat", &self.path, "", errno))?;
+        if found.st_uid == nix::unistd::geteuid().as_raw() {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::WrongState,
+            format!(
+                "container {:?} is another user's, whose uid is {}",
+                self.id, found.st_uid
+            ),
+        )
+        .with_hint("run rt as that user, who may have put hooks of his own there"))
+    }
+
     /// Whether this directory is still the one by its name. A removed one is held by its
     /// descriptor, so the number of its inode cannot have come back.
     pub fn is_linked(&self) -> Result<bool> {

@@ -108,8 +108,16 @@ impl Root {
         }))
     }
 
-    /// Opens an existing container. `container "x" does not exist` where there is none.
+    /// Opens an existing container of this user, to act on it. `container "x" does not exist`
+    /// where there is none.
     pub fn open(&self, id: &str) -> Result<Container> {
+        let container = self.look_at(id)?;
+        container.require_own()?;
+        Ok(container)
+    }
+
+    /// Opens an existing container of anybody, to be read.
+    pub fn look_at(&self, id: &str) -> Result<Container> {
         validate_id(id)?;
         let no_such = || directory::no_such_container(id);
         let root = self.open_root()?.ok_or_else(no_such)?;

@@ -212,3 +212,34 @@ fn ten_that_make_use_and_remove_one_id_never_meet() {
     let _ = scratch.root().open("a").map(Container::remove);
     assert_eq!(std::fs::read_dir(scratch.root().path()).unwrap().count(), 0);
 }
+
+#[test]
+fn a_container_of_another_user_is_read_and_not_acted_on() {
+    let scratch = Scratch::new("stranger");
+    let slot = scratch.root().reserve("a").unwrap();
+    slot.save(&record("a")).unwrap();
+    if let Err(e) = std::os::unix::fs::chown(slot.path(), Some(1234), None) {
+        eprintln!("skipped: only root gives files away: {e}");
+        return;
+    }
+    slot.keep();
+    assert_eq!(scratch.root().look_at("a").unwrap().record.id, "a");
+    let e = scratch.root().open("a").err().unwrap();
+    assert_eq!(e.kind(), Kind::WrongState);
+    assert!(e.to_string().ends_with("whose uid is 1234"), "{e}");
+}
+
+#[test]
+fn a_directory_under_another_name_is_no_container() {
+    let scratch = Scratch::new("renamed");
+    let slot = scratch.root().reserve("a").unwrap();
+    slot.save(&record("a")).unwrap();
+    slot.keep();
+    let root = scratch.root();
+    std::fs::rename(root.path().join("a"), root.path().join("b")).unwrap();
+    let e = root.look_at("b").err().unwrap().to_string();
+    assert!(
+        e.ends_with(r#"holds the state of another container, "a""#),
+        "{e}"
+    );
+}

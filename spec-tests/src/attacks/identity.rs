@@ -1,10 +1,14 @@
 //! Users, capabilities and mappings that come out other than written
 
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+
 use serde_json::json;
 
 use crate::harness::case::Case;
-use crate::harness::verdict::{Verdict, equal, fail, holds};
-use crate::probe::ask::Ask;
+use crate::harness::container::parse_line;
+use crate::harness::verdict::{Doing, Verdict, equal, fail, holds, skip};
+use crate::probe::ask::{Answer, Ask};
 use crate::tests;
 
 tests! {
@@ -14,6 +18,7 @@ tests! {
     "CVE-2026-30892" Attack exec_as_something_that_is_no_number_is_an_error;
     "CVE-2016-3697" Attack digits_are_an_id_even_if_passwd_has_such_a_name;
     "CVE-2021-43784" Attack a_mapping_that_is_too_long_is_refused;
+    "" Attack a_keyring_of_another_user_is_not_the_payloads;
     "" Attack a_pipe_as_passwd_does_not_hang_the_runtime;
 }
 
@@ -108,6 +113,51 @@ fn a_mapping_that_is_too_long_is_refused(case: &Case) -> Verdict {
     bundle.linux()["uidMappings"] = json!(rows);
     bundle.linux()["gidMappings"] = json!(rows);
     case.create_refused(&bundle).map(drop)
+}
+
+/// Another user has guessed the container's name, and has a keyring of the name that runc and crun give theirs.
+fn a_keyring_of_another_user_is_not_the_payloads(case: &Case) -> Verdict {
+    case.need_root()?;
+    // Not a name that was used before: that keyring may be there for a moment yet.
+    let id = format!("{}-keys", case.id);
+    let probe = case.dir.join("probe");
+    std::fs::copy(case.host_probe(), &probe)?;
+    let make = serde_json::to_string(&[Ask::PublicKeyring(format!("_ses.{id}"))])?;
+    let mut user = Command::new("setpriv")
+        .args(["--reuid=1234", "--regid=1234", "--clear-groups"])
+        .arg(&probe)
+        .arg("serve")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .doing("setpriv")?;
+    let (Some(mut questions), Some(answers)) = (user.stdin.take(), user.stdout.take()) else {
+        return fail("no pipes to the other user");
+    };
+    writeln!(questions, "{make}")?;
+    let mut line = String::new();
+    BufReader::new(answers).read_line(&mut line)?;
+    let theirs = match &parse_line(&line, 1)?[0] {
+        Answer::Number(number) => *number,
+        answer => return skip(format!("another user makes no keyring: {answer:?}")),
+    };
+    let mut bundle = case.bundle()?;
+    bundle
+        .answers(&[Ask::Call {
+            number: libc::SYS_keyctl,
+            args: [0, -3_i64 as u64, 0, 0, 0, 0],
+        }])?
+        .write()?;
+    let call = case.runtime(["run", "--bundle"]).arg(&bundle.dir).arg(&id);
+    let outcome = call.run()?;
+    // Its end of input ends it.
+    drop(questions);
+    user.wait()?;
+    let Some(line) = outcome.stdout.lines().find(|line| line.starts_with('[')) else {
+        return Ok(());
+    };
+    let own = parse_line(line, 1)?[0].number()?;
+    holds(own != theirs, "the payload's keyring is another user's")
 }
 
 fn a_pipe_as_passwd_does_not_hang_the_runtime(case: &Case) -> Verdict {

@@ -108,6 +108,7 @@ fn act_as_process(ask: &Ask) -> io::Result<Answer> {
             let path = std::env::var_os("NOTIFY_SOCKET").unwrap_or_default();
             UnixDatagram::unbound()?.send_to(text.as_bytes(), path)?;
         }
+        Ask::PublicKeyring(name) => return sys::public_keyring(name).map(Answer::Number),
         Ask::Socket(family) => sys::socket(*family)?,
         Ask::SleepMs(ms) => std::thread::sleep(Duration::from_millis(*ms)),
         Ask::Exit(status) => std::process::exit(*status),

@@ -79,6 +79,8 @@ pub enum Ask {
         number: i64,
         args: [u64; 6],
     },
+    /// Makes a session keyring of this name that everybody may find, and answers its number.
+    PublicKeyring(String),
     /// Sends a datagram to the socket that $NOTIFY_SOCKET names.
     Notify(String),
     /// Listens for TCP at this port of every address, and closes it.
