@@ -87,11 +87,17 @@ impl Root {
 
     /// Opens `path`, made with its parents where missing, for a mount. `kind` is asked only
     /// for a path that is missing.
+    ///
+    /// CVE-2023-27561: whatever is mounted on /proc and /sys, masked and read-only paths lie below
+    /// it. By way of a link the mount could be elsewhere than they are.
     pub fn mount_point(
         &self,
         path: &ContainerPath,
         kind: impl FnOnce() -> Result<NodeKind>,
     ) -> Result<OwnedFd> {
+        if matches!(path.as_str(), "/proc" | "/sys") {
+            return self.real_directory(path);
+        }
         match self.open(path) {
             Ok(fd) => return Ok(fd),
             Err(e) if e.is(Errno::ENOENT) => {}
