@@ -61,17 +61,15 @@ fn option<'a>(command: &'a Command, text: &'a str) -> Option<(&'a Arg, String, O
     let bare = dashed.strip_prefix('-').unwrap_or(dashed);
     let mut options = command.get_arguments().filter(|arg| !arg.is_positional());
     if bare.len() == 1 {
-        let is_meant = |arg: &&Arg| {
-            arg.get_short()
-                .is_some_and(|short| bare == short.to_string())
-        };
+        let letter = bare.chars().next();
+        let is_meant = |arg: &&Arg| arg.get_short() == letter;
         return options
             .find(is_meant)
             .map(|option| (option, format!("-{bare}"), told));
     }
     let is_meant = |arg: &&Arg| {
-        let aliases = arg.get_all_aliases().unwrap_or_default();
-        arg.get_long() == Some(bare) || aliases.contains(&bare)
+        let has_it = |aliases: Vec<&str>| aliases.contains(&bare);
+        arg.get_long() == Some(bare) || arg.get_all_aliases().is_some_and(has_it)
     };
     options
         .find(is_meant)
