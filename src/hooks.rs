@@ -98,12 +98,32 @@ pub fn run_all(hooks: &[Hook], state: &[u8], place: &Place, outputs: &Outputs) -
         .collect()
 }
 
+/// What [`run`] will say of hooks that are not there or cannot be executed, as far as the caller
+/// can look.
+pub fn foresee(hooks: &[Hook]) -> Vec<Error> {
+    let refused = |hook: &Hook| {
+        let path = hook.path.as_path();
+        let access = nix::unistd::eaccess(path, nix::unistd::AccessFlags::X_OK);
+        let errno = match access {
+            // execve(2) of a folder.
+            Ok(()) if path.is_dir() => nix::errno::Errno::EACCES,
+            Ok(()) => return None,
+            Err(errno) => errno,
+        };
+        let failed = Error::syscall("execve", format_args!("{path:?}"), errno as i32);
+        at_place(hook, Err(failed)).err()
+    };
+    hooks.iter().filter_map(refused).collect()
+}
+
 fn run_one(hook: &Hook, state: &[u8], place: &Place, outputs: &Outputs) -> Result<()> {
-    execute(hook, state, place, outputs)
-        .at(&hook.pointer, || {
-            format!("{} ({})", words_of(&hook.pointer), hook.path)
-        })
-        .map_err(|e| e.in_phase(Phase::Hook))
+    at_place(hook, execute(hook, state, place, outputs)).map_err(|e| e.in_phase(Phase::Hook))
+}
+
+fn at_place(hook: &Hook, ran: Result<()>) -> Result<()> {
+    ran.at(&hook.pointer, || {
+        format!("{} ({})", words_of(&hook.pointer), hook.path)
+    })
 }
 
 /// `/hooks/prestart/0` as `hooks.prestart[0]`.

@@ -58,15 +58,24 @@ impl Bundle {
     }
 
     /// Reads the bundle as [`Bundle::open`] does, and says every rule that it breaks in place of
-    /// refusing it, the folder of the root file system last. An error is what makes it
-    /// unreadable.
+    /// refusing it, the folder of the root file system last; a value of a wrong type is left
+    /// out. An error is what makes it unreadable.
     pub fn examine(
         dir: &Path,
         config: Option<&Path>,
     ) -> Result<(Bundle, Vec<Violation>, Result<()>)> {
         let (source, dir) = read_files(dir, config)?;
-        let config: Config = read::parse(&source).context(|| "config.json")?;
-        let violations = checks::violations(&config, &source);
+        let (config, types) =
+            read::parse_what_can_be::<Config>(&source).context(|| "config.json")?;
+        let mut violations: Vec<Violation> = types.iter().map(Violation::of_type).collect();
+        // What is missing only since its value was left out was told.
+        let follows = |broken: &Violation| {
+            let mut wrong = violations.iter();
+            wrong.any(|wrong| wrong.concerns(&broken.pointer))
+        };
+        let mut broken = checks::violations(&config, &source);
+        broken.retain(|broken| !follows(broken));
+        violations.append(&mut broken);
         let mut bundle = Bundle {
             root: dir.join(root_path(&config)),
             dir,

@@ -3,6 +3,7 @@
 //! Runs in: parent.
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::checks::{place_in_words, shorten};
 use super::config::Mount;
@@ -17,6 +18,65 @@ pub fn parse<T: DeserializeOwned>(source: &[u8]) -> Result<T> {
         return Err(Error::invalid("is a list, and has to be an object"));
     }
     serde_json::from_slice(source).map_err(|error| explain(source, &error))
+}
+
+/// Reads `source` with each value that is of a wrong type left out, and says them all. An error
+/// is what makes nothing of it legible.
+pub fn parse_what_can_be<T: DeserializeOwned>(source: &[u8]) -> Result<(T, Vec<Error>)> {
+    let first = match parse(source) {
+        Ok(whole) => return Ok((whole, Vec::new())),
+        Err(error) => error,
+    };
+    let Ok(mut rest) = serde_json::from_slice::<Value>(source) else {
+        return Err(first);
+    };
+    let mut errors: Vec<Error> = Vec::new();
+    let mut next = first.clone();
+    loop {
+        let pointer = next.pointer().unwrap_or_default().to_owned();
+        // What lacks a value only since that was left out says nothing new.
+        let is_new = errors.iter().all(|error| {
+            let former = error.pointer().unwrap_or_default();
+            let inner = former.strip_prefix(&pointer);
+            !inner.is_some_and(|inner| inner.is_empty() || inner.starts_with('/'))
+        });
+        if is_new {
+            errors.push(next);
+        }
+        if !leave_out(&mut rest, &pointer) {
+            return Err(first);
+        }
+        let text = rest.to_string();
+        next = match parse(text.as_bytes()) {
+            Ok(what_is_left) => return Ok((what_is_left, errors)),
+            Err(error) => without_line(&error),
+        };
+    }
+}
+
+/// Takes the value at `pointer` away, or where it is of a list, the list: the places of the others
+/// would no longer be theirs. False where there is nothing left to take away.
+fn leave_out(value: &mut Value, pointer: &str) -> bool {
+    let mut pointer = pointer;
+    while let Some((parent, part)) = pointer.rsplit_once('/') {
+        let key = part.replace("~1", "/").replace("~0", "~");
+        if let Some(Value::Object(fields)) = value.pointer_mut(parent) {
+            return fields.remove(&key).is_some();
+        }
+        pointer = parent;
+    }
+    false
+}
+
+/// A line and a column of a text that nobody has are left out.
+fn without_line(error: &Error) -> Error {
+    let text = error.to_string();
+    let end = text.rfind(" at line ").unwrap_or(text.len());
+    let error_here = Error::invalid(&text[..end]);
+    match error.pointer() {
+        Some(pointer) => error_here.with_pointer(pointer),
+        None => error_here,
+    }
 }
 
 /// Reads a list of mounts.
@@ -73,6 +133,35 @@ mod tests {
         ] {
             let found = parse::<Config>(source.as_bytes()).unwrap_err();
             assert_eq!(found.to_string(), error);
+        }
+    }
+
+    #[test]
+    fn every_wrong_type_is_named_and_the_rest_is_read() {
+        let source = br#"{"ociVersion": "1.0.2", "hostname": 7,
+            "process": {"args": ["sh", 1, 2], "cwd": "/", "terminal": "no"},
+            "linux": {"seccomp": {"defaultAction": 5}, "maskedPaths": ["/a"]}}"#;
+        let (config, errors): (Config, _) = parse_what_can_be(source).unwrap();
+        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        let mut places: Vec<&str> = errors.iter().filter_map(|e| e.split(": ").next()).collect();
+        places.sort_unstable();
+        assert_eq!(
+            places,
+            [
+                "hostname",
+                "linux.seccomp.defaultAction",
+                "process.args[1]",
+                "process.terminal"
+            ],
+            "{errors:?}"
+        );
+        assert!(errors[0].contains(" at line 1 column "), "{}", errors[0]);
+        assert!(errors[1..].iter().all(|error| !error.contains("at line")));
+        assert_eq!(config.oci_version.as_deref(), Some("1.0.2"));
+        assert_eq!(config.linux().masked_paths.len(), 1);
+        assert!(config.linux().seccomp.is_none());
+        for hopeless in ["[]", "7", "{", ""] {
+            parse_what_can_be::<Config>(hopeless.as_bytes()).unwrap_err();
         }
     }
 

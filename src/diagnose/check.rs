@@ -10,9 +10,11 @@ mod access;
 mod capabilities;
 mod executable;
 mod finding;
+mod hooks;
 mod ids;
 mod kernel;
 mod limits;
+mod mount_points;
 mod network;
 mod program;
 mod services;
@@ -100,7 +102,11 @@ fn of_plan(
     let (plan, faults) = Plan::examine(bundle, options, host);
     let mut findings: Vec<Finding> = faults
         .iter()
-        .filter(|fault| !follows_from(fault, violations))
+        .filter(|fault| {
+            // What follows from a violation of the same place was told with it.
+            let place = fault.pointer();
+            !place.is_some_and(|place| violations.iter().any(|v| v.concerns(place)))
+        })
         .map(|fault| Finding::error("plan", fault, situation))
         .collect();
     let Some(plan) = plan else {
@@ -112,25 +118,12 @@ fn of_plan(
     findings.extend(capabilities::findings(&plan, host));
     findings.extend(network::findings(bundle, &plan, host));
     findings.extend(sources::findings(&plan, host, situation));
+    findings.extend(mount_points::findings(&plan, host, situation));
     findings.extend(limits::findings(&plan, host, situation));
     findings.extend(kernel::findings(bundle, &plan, host, situation));
+    findings.extend(hooks::findings(&plan, situation));
     findings.extend(program::findings(&plan, host, situation));
     findings
-}
-
-/// Whether a violation of the same place was told already.
-fn follows_from(fault: &Error, violations: &[Violation]) -> bool {
-    let Some(pointer) = fault.pointer() else {
-        return false;
-    };
-    let holds = |outer: &str, inner: &str| {
-        inner
-            .strip_prefix(outer)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    violations
-        .iter()
-        .any(|violation| holds(&violation.pointer, pointer) || holds(pointer, &violation.pointer))
 }
 
 /// What the specification wants tolerated.

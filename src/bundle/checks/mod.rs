@@ -64,6 +64,28 @@ pub struct Report {
 }
 
 impl Violation {
+    /// What the parser says of a value of a wrong type, its place in front.
+    pub fn of_type(error: &Error) -> Violation {
+        let pointer = error.pointer().unwrap_or_default().to_owned();
+        let text = error.to_string();
+        let place = place_in_words(&pointer) + ": ";
+        Violation {
+            check: "type-of-value",
+            message: text.strip_prefix(&place).unwrap_or(&text).to_owned(),
+            pointer,
+        }
+    }
+
+    /// Whether it is about the value at `pointer`, about one in it or one around it.
+    pub fn concerns(&self, pointer: &str) -> bool {
+        let holds = |outer: &str, inner: &str| {
+            inner
+                .strip_prefix(outer)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        holds(&self.pointer, pointer) || holds(pointer, &self.pointer)
+    }
+
     /// The place in words and what is wrong there, as an error says it.
     pub fn text(&self) -> String {
         // A value of the file must not push the end of an error out, see `into_result`.

@@ -81,6 +81,20 @@ impl Identity {
         })
     }
 
+    /// init before it becomes the payload: root inside, with every capability there. None where
+    /// that is not known, or no id is root.
+    pub fn of_init(plan: &Plan, host: &Host) -> Option<Identity> {
+        let (uid_map, gid_map) = plan.namespaces.ids_inside(host)?;
+        Some(Identity {
+            uid: outside(uid_map, 0)?,
+            gid: outside(gid_map, 0)?,
+            groups: groups_of_caller(),
+            overrides: true,
+            uid_map: uid_map.to_vec(),
+            gid_map: gid_map.to_vec(),
+        })
+    }
+
     pub fn knows_owner(&self, owner: Owner) -> bool {
         maps(&self.uid_map, owner.uid)
     }
