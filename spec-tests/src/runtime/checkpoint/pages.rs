@@ -104,7 +104,7 @@ fn a_page_server_that_is_not_there_is_an_error_and_the_payload_goes_on(case: &Ca
 }
 
 /// A dump that serves its pages asks for a pipe of 819 pages, which become 4 MiB, goes on without it
-/// when that fails, and loses its way then: page-pipe.c of CRIU 3.11 to 4.1.
+/// when that fails, and loses its way then: page-pipe.c of CRIU 4.1.
 fn need_large_pipes() -> Verdict {
     const CAP_SYS_RESOURCE: u32 = 24;
     const NEEDED: u64 = 4 << 20;
