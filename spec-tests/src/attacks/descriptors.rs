@@ -85,13 +85,8 @@ fn a_cwd_that_is_missing_is_not_made_on_the_host(case: &Case) -> Verdict {
     let below = outside.to_string_lossy().trim_start_matches('/').to_owned();
     // A process of the host, by whose root a descriptor of the host's /proc leads there.
     let own = std::process::id();
-    for fd in 3..16 {
-        for way in [
-            format!("{own}/root"),
-            format!("../{own}/root"),
-            "..".into(),
-            ".".into(),
-        ] {
+    for fd in 3..10 {
+        for way in [format!("{own}/root"), format!("../{own}/root"), "..".into()] {
             let mut bundle = case.bundle_named("bundle")?;
             bundle.symlink(format!("/proc/self/fd/{fd}/{way}/{below}"), "/work")?;
             bundle.process()["cwd"] = json!(format!("/work/made{fd}/deep"));
