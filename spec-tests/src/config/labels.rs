@@ -1,10 +1,10 @@
 //! config.md#linux-process, apparmorProfile and selinuxLabel; config-linux.md#mount-label.
 
 use std::fs;
-use std::process::{Command, Stdio};
 
 use serde_json::json;
 
+use crate::harness::apparmor::{Profile, is_enforced};
 use crate::harness::bundle::Bundle;
 use crate::harness::case::Case;
 use crate::harness::verdict::{Verdict, equal, holds, skip};
@@ -23,58 +23,8 @@ tests! {
     "crun.1#run-oci-mount-context-type" Compat the_mount_context_type_alone_changes_nothing;
 }
 
-fn has_apparmor() -> bool {
-    fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y"))
-}
-
 fn has_selinux() -> bool {
     fs::read_to_string("/proc/filesystems").is_ok_and(|text| text.contains("selinuxfs"))
-}
-
-/// A profile that forbids /etc/secret, loaded as long as it lives.
-struct Profile {
-    name: String,
-    text: String,
-}
-
-impl Profile {
-    fn load(case: &Case) -> Verdict<Self> {
-        case.need_root()?;
-        if !has_apparmor() {
-            return skip("this kernel enforces no AppArmor profiles");
-        }
-        let text = format!(
-            "profile {} flags=(attach_disconnected,mediate_deleted) {{\n  file,\n  capability,\n  signal,\n  deny /etc/secret rwl,\n}}\n",
-            case.id
-        );
-        let profile = Self {
-            name: case.id.clone(),
-            text,
-        };
-        match profile.parser("--add") {
-            Ok(true) => Ok(profile),
-            Ok(false) => skip("apparmor_parser does not load a profile here"),
-            Err(error) => skip(format!("apparmor_parser: {error}")),
-        }
-    }
-
-    fn parser(&self, action: &str) -> std::io::Result<bool> {
-        let mut child = Command::new("apparmor_parser")
-            .args([action, "--skip-cache"])
-            .stdin(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()?;
-        if let Some(mut input) = child.stdin.take() {
-            std::io::Write::write_all(&mut input, self.text.as_bytes())?;
-        }
-        Ok(child.wait()?.success())
-    }
-}
-
-impl Drop for Profile {
-    fn drop(&mut self) {
-        let _ = self.parser("--remove");
-    }
 }
 
 const SECRET: &str = "/etc/secret";
@@ -89,7 +39,7 @@ fn proofs() -> [Ask; 2] {
 
 /// A profile, and a bundle with what it forbids.
 fn with_profile(case: &Case) -> Verdict<(Profile, Bundle)> {
-    let profile = Profile::load(case)?;
+    let profile = Profile::load(case, &case.id)?;
     let bundle = case.bundle()?;
     bundle.file(SECRET, "nothing")?;
     Ok((profile, bundle))
@@ -138,7 +88,7 @@ fn exec_can_have_a_profile_of_its_own(case: &Case) -> Verdict {
 
 fn an_apparmor_profile_that_is_not_loaded_is_an_error(case: &Case) -> Verdict {
     case.need_root()?;
-    if !has_apparmor() {
+    if !is_enforced() {
         return skip("this kernel enforces no AppArmor profiles");
     }
     let mut bundle = case.bundle()?;
@@ -152,7 +102,7 @@ fn an_apparmor_profile_that_is_not_loaded_is_an_error(case: &Case) -> Verdict {
 }
 
 fn an_apparmor_profile_that_nobody_enforces_is_an_error(case: &Case) -> Verdict {
-    if has_apparmor() {
+    if is_enforced() {
         return skip("this kernel enforces AppArmor profiles");
     }
     let mut bundle = case.bundle()?;

@@ -2,6 +2,7 @@
 //!
 //! Runs in: the suite's main process.
 
+pub mod apparmor;
 pub mod bundle;
 pub mod call;
 pub mod capability;

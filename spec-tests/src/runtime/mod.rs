@@ -14,5 +14,6 @@ pub const TESTS: &[&[Test]] = &[
     checkpoint::outside::TESTS,
     checkpoint::mapped::TESTS,
     checkpoint::pages::TESTS,
+    checkpoint::labels::TESTS,
     checkpoint::peers::TESTS,
 ];

@@ -29,7 +29,6 @@ tests! {
     "runc-restore(8)" Compat hooks_before_the_start_run_with_the_new_pid;
     "runc-restore(8)" Compat in_the_foreground_restore_returns_the_payloads_status;
     "runc-restore(8)" Compat in_the_foreground_the_terminal_is_passed_through_again;
-    "podman" Compat a_mount_context_without_value_is_told_as_go_does;
 }
 
 fn a_restored_payload_goes_on_where_it_was(case: &Case) -> Verdict {
@@ -354,13 +353,4 @@ fn in_the_foreground_the_terminal_is_passed_through_again(case: &Case) -> Verdic
     mine.read_until("[{\"Number\":2}]")?;
     mine.write(&(serde_json::to_string(&[Ask::Exit(19)])? + "\n"))?;
     running.wait()?.ended_with(19).map(drop)
-}
-
-fn a_mount_context_without_value_is_told_as_go_does(case: &Case) -> Verdict {
-    need_criu(case)?;
-    let call = case.runtime(["restore", "--lsm-mount-context"]).bare();
-    let outcome = call.run()?.refused()?;
-    let said = outcome.stderr.clone() + &outcome.stdout;
-    let texts = ["flag needs an argument", "requires an argument"];
-    holds(texts.iter().any(|text| said.contains(text)), outcome.told())
 }

@@ -2,6 +2,7 @@
 //! specification; engines call them as runc has them. Where CRIU cannot work, all of this is skipped.
 
 pub mod going_on;
+pub mod labels;
 pub mod mapped;
 pub mod outside;
 pub mod pages;
