@@ -61,37 +61,37 @@ impl Identity {
     /// The payload. None where its ids are not known before a user namespace is joined, or
     /// mean nothing in it.
     pub fn of_payload(plan: &Plan, host: &Host) -> Option<Identity> {
-        let (uid_map, gid_map) = plan.namespaces.ids_inside(host)?;
+        let (uid_map, gid_map) = maps_as_seen(plan, host)?;
         let process = &plan.process;
         let groups = match &process.groups {
             Some(groups) => groups
                 .iter()
-                .filter_map(|gid| outside(gid_map, *gid))
+                .filter_map(|gid| outside(&gid_map, *gid))
                 .collect(),
             // The caller's are kept.
             None => groups_of_caller(),
         };
         Some(Identity {
-            uid: outside(uid_map, process.uid)?,
-            gid: outside(gid_map, process.gid)?,
+            uid: outside(&uid_map, process.uid)?,
+            gid: outside(&gid_map, process.gid)?,
             groups,
             overrides: process.capabilities.effective & (1 << CAP_DAC_OVERRIDE) != 0,
-            uid_map: uid_map.to_vec(),
-            gid_map: gid_map.to_vec(),
+            uid_map,
+            gid_map,
         })
     }
 
     /// init before it becomes the payload: root inside, with every capability there. None where
     /// that is not known, or no id is root.
     pub fn of_init(plan: &Plan, host: &Host) -> Option<Identity> {
-        let (uid_map, gid_map) = plan.namespaces.ids_inside(host)?;
+        let (uid_map, gid_map) = maps_as_seen(plan, host)?;
         Some(Identity {
-            uid: outside(uid_map, 0)?,
-            gid: outside(gid_map, 0)?,
+            uid: outside(&uid_map, 0)?,
+            gid: outside(&gid_map, 0)?,
             groups: groups_of_caller(),
             overrides: true,
-            uid_map: uid_map.to_vec(),
-            gid_map: gid_map.to_vec(),
+            uid_map,
+            gid_map,
         })
     }
 
@@ -114,6 +114,23 @@ impl Identity {
         };
         class & wanted == wanted
     }
+}
+
+/// The container's maps, with outside the ids that the caller sees in stat(2). Where it stays in
+/// the caller's user namespace, these are the ones inside.
+fn maps_as_seen(plan: &Plan, host: &Host) -> Option<(Vec<IdRange>, Vec<IdRange>)> {
+    let (uids, gids) = plan.namespaces.ids_inside(host)?;
+    let seen = |map: &[IdRange]| match plan.namespaces.id_maps {
+        Some(_) => map.to_vec(),
+        None => map
+            .iter()
+            .map(|line| IdRange {
+                outside: line.inside,
+                ..*line
+            })
+            .collect(),
+    };
+    Some((seen(uids), seen(gids)))
 }
 
 fn outside(map: &[IdRange], id: u32) -> Option<u32> {
@@ -197,6 +214,21 @@ mod tests {
             ..ann()
         };
         assert!(!without.may(WRITE, owner(100_003, 100_003, 0)));
+    }
+
+    #[test]
+    fn in_the_callers_own_user_namespace_ids_are_as_the_caller_sees_them() {
+        use crate::plan::{CreateOptions, golden};
+        let host = golden::podman();
+        let plan = golden::plan(
+            crate::bundle::example(false),
+            CreateOptions::default(),
+            &host,
+        );
+        let init = Identity::of_init(&plan, &host).unwrap();
+        assert_eq!(init.uid, 0);
+        assert!(init.may(WRITE | SEARCH, owner(0, 0, 0o40_555)));
+        assert!(init.knows_owner(owner(0, 0, 0)) && !init.knows_owner(owner(65_537, 0, 0)));
     }
 
     #[test]
