@@ -13,9 +13,13 @@
 //!
 //! Runs in: every process.
 
+mod strerror;
+
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+
+pub use strerror::strerror;
 
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -274,15 +278,6 @@ fn path_argument(arguments: &str) -> Option<Box<str>> {
     (!path.starts_with("/proc/self/fd/")).then(|| path.into())
 }
 
-/// The C library's words for `errno`, which engines match ("No such file or directory").
-pub fn strerror(errno: i32) -> String {
-    let mut words = std::io::Error::from_raw_os_error(errno).to_string();
-    if let Some(end) = words.rfind(" (os error ") {
-        words.truncate(end);
-    }
-    words
-}
-
 /// Adds context to the error of a `Result`.
 pub trait Context<T> {
     /// Adds what was being done. The closure runs only on failure.
@@ -323,12 +318,6 @@ mod tests {
         let text = Error::invalid(long).abridged(101).to_string();
         assert!(text.starts_with("exec: \"ä") && text.ends_with("executable file not found"));
         assert!(text.len() < 120, "{text}");
-    }
-
-    #[test]
-    fn an_errno_has_the_words_of_the_c_library() {
-        assert_eq!(strerror(libc::EIO), "Input/output error");
-        assert_eq!(strerror(libc::ENOENT), "No such file or directory");
     }
 
     #[test]

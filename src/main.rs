@@ -37,7 +37,7 @@ entry!(run);
 
 /// Parses and dispatches. Returns the exit status.
 fn run() -> u8 {
-    let arguments: Vec<_> = std::env::args_os().collect();
+    let arguments = sys::entry::arguments();
     #[cfg(feature = "manual")]
     if let [_, word, folder] = arguments.as_slice()
         && word == "manual"

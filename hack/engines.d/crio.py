@@ -328,6 +328,7 @@ def checkpoint(c):
     with c.container(["sh", "-c", "i=0; while :; do i=$((i+1)); echo tick $i; usleep 100000; done"]) as name:
         cli.wait_until(lambda: "tick 3" in c.log(name), "never ticks")
         bundle = f"{c.work}/bundles/{name}"
+        os.mkdir(f"{bundle}/work")  # CRI-O gives a folder that is there, and crun wants one
         c.out(f"checkpoint --image-path={bundle}/checkpoint --work-path={bundle}/work --file-locks {name}")
         assert c.wait(name) >= 0
         c(f"delete --force {name}")

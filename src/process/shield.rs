@@ -24,7 +24,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::AccessFlags;
 
 use crate::error::{Context, Error, Result};
-use crate::sys::{check, mount, process};
+use crate::sys::{check, entry, mount, process};
 
 const OWN_BINARY: &str = "/proc/self/exe";
 
@@ -45,7 +45,7 @@ pub fn raise() -> Result<()> {
             .filter_map(|s| CString::new(s.into_vec()).ok())
             .collect()
     };
-    let args = strings(std::env::args_os().collect());
+    let args = strings(entry::arguments());
     let env = strings(
         std::env::vars_os()
             .map(|(mut name, value)| {

@@ -170,6 +170,9 @@ const fn flag(attribute: u64, mount: u64, stat: u64, option: &'static str) -> Fl
     }
 }
 
+/// Of linux/statfs.h; the crate `libc` lacks it for musl.
+const ST_RELATIME: u64 = 0x1000;
+
 /// `MOUNT_ATTR_*` of what fstatfs(2) tells. Strict access times are the absence of both
 /// other ways.
 fn attributes_of(stat_flags: u64) -> u64 {
@@ -179,7 +182,7 @@ fn attributes_of(stat_flags: u64) -> u64 {
             bits |= f.attribute;
         }
     }
-    if stat_flags & (libc::ST_NOATIME | libc::ST_RELATIME) == 0 {
+    if stat_flags & (libc::ST_NOATIME | ST_RELATIME) == 0 {
         bits |= libc::MOUNT_ATTR_STRICTATIME;
     }
     bits

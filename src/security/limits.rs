@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use crate::error::{Context, Error, Result};
 use crate::log;
 use crate::plan::process::Rlimit;
-use crate::sys::limits::{self, Limit};
+use crate::sys::limits::{self, Limit, NOFILE};
 use crate::sys::procfs;
 
 /// Sets each limit of `wanted` for the calling process, and of that of descriptors only what
@@ -21,7 +21,7 @@ use crate::sys::procfs;
 /// CAP_SYS_RESOURCE in the first user namespace, and the error then names the present hard limit.
 pub fn set_rlimits(wanted: &[Rlimit]) -> Result<()> {
     each(wanted, |limit| match limit.resource {
-        libc::RLIMIT_NOFILE => raise_hard_limit(limit),
+        NOFILE => raise_hard_limit(limit),
         _ => set_rlimit(limit),
     })
 }
@@ -29,7 +29,7 @@ pub fn set_rlimits(wanted: &[Rlimit]) -> Result<()> {
 /// Sets the limit of descriptors, which may be lower than what is open.
 pub fn limit_descriptors(wanted: &[Rlimit]) -> Result<()> {
     each(wanted, |limit| match limit.resource {
-        libc::RLIMIT_NOFILE => set_rlimit(limit),
+        NOFILE => set_rlimit(limit),
         _ => Ok(()),
     })
 }
@@ -68,7 +68,7 @@ pub fn foresee(wanted: &[Rlimit], may_raise: bool, most_files: Option<u64>) -> V
     let refused = |(n, limit): (usize, &Rlimit)| {
         let now = limits::get(limit.resource, limit.name).ok()?;
         let most = match (may_raise, limit.resource, most_files) {
-            (true, libc::RLIMIT_NOFILE, Some(most)) => now.hard.max(most),
+            (true, NOFILE, Some(most)) => now.hard.max(most),
             (true, ..) => u64::MAX,
             (false, ..) => now.hard,
         };
@@ -78,7 +78,7 @@ pub fn foresee(wanted: &[Rlimit], may_raise: bool, most_files: Option<u64>) -> V
         let value = Limit {
             // As [`set_rlimits`] asks for it.
             soft: match limit.resource {
-                libc::RLIMIT_NOFILE => now.soft,
+                NOFILE => now.soft,
                 _ => limit.soft,
             },
             hard: limit.hard,
@@ -159,8 +159,6 @@ pub fn write_oom_score_adj(process: BorrowedFd, value: i32, when: WhenRefused) -
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const NOFILE: u32 = libc::RLIMIT_NOFILE;
 
     #[test]
     fn a_refusal_names_the_limit_and_both_values() {

@@ -6,9 +6,9 @@ use std::ffi::CStr;
 use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
-use nix::sys::statfs::statfs;
 
 use crate::error::{Context, Error, Result};
+use crate::sys::file::file_system_magic_at;
 use crate::sys::procfs;
 
 /// SELINUX_MAGIC of linux/magic.h.
@@ -16,7 +16,7 @@ const SELINUX_MAGIC: i64 = 0xf97c_ff8c;
 
 /// Whether the running kernel has a SELinux policy loaded: its file system is mounted.
 pub fn is_enabled() -> bool {
-    statfs("/sys/fs/selinux").is_ok_and(|fs| fs.filesystem_type().0 == SELINUX_MAGIC)
+    file_system_magic_at("/sys/fs/selinux") == Some(SELINUX_MAGIC)
 }
 
 /// The answer where [`is_enabled`] says no and config.json names a label at `pointer`: a label

@@ -4,6 +4,9 @@
 //! of processors, at every start: a tenth of a millisecond, twice where
 //! [`crate::process::shield`] starts the program again. What it does for safety is done here.
 
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
 use nix::fcntl::OFlag;
 use nix::sys::signal::{SigHandler, Signal};
 use nix::sys::stat::Mode;
@@ -26,6 +29,19 @@ macro_rules! entry {
             $run().into()
         }
     };
+}
+
+/// The command line, with the program's name before it. Without an entry of its own the
+/// standard library knows it where glibc is the C library; elsewhere proc(5) tells.
+pub fn arguments() -> Vec<OsString> {
+    let known: Vec<_> = std::env::args_os().collect();
+    if !known.is_empty() {
+        return known;
+    }
+    let line = std::fs::read("/proc/self/cmdline").unwrap_or_default();
+    let words = line.strip_suffix(b"\0").unwrap_or(&line);
+    let own = |word: &[u8]| OsStr::from_bytes(word).to_owned();
+    words.split(|byte| *byte == 0).map(own).collect()
 }
 
 /// What every program wants before its first line: descriptors 0 to 2 that are taken, so that

@@ -223,7 +223,19 @@ pub fn kind(stat: &FileStat) -> SFlag {
 /// Which kind of file system a descriptor lies on: `PROC_SUPER_MAGIC` and so on, fstatfs(2).
 pub fn file_system_magic(fd: BorrowedFd<'_>) -> Result<i64> {
     let facts = nix::sys::statfs::fstatfs(fd);
-    check(facts, "fstatfs", fd.as_raw_fd()).map(|facts| facts.filesystem_type().0)
+    check(facts, "fstatfs", fd.as_raw_fd()).map(|facts| magic(&facts))
+}
+
+/// The same of what lies at a path of the host; none where that cannot be reached.
+pub fn file_system_magic_at(path: &str) -> Option<i64> {
+    nix::sys::statfs::statfs(path)
+        .ok()
+        .map(|facts| magic(&facts))
+}
+
+#[allow(clippy::unnecessary_cast, reason = "musl's type is unsigned")]
+fn magic(facts: &nix::sys::statfs::Statfs) -> i64 {
+    facts.filesystem_type().0 as i64
 }
 
 /// The flags of the mount and the superblock below a descriptor, `ST_*` of fstatvfs(3).

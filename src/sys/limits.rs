@@ -7,6 +7,10 @@ use nix::errno::Errno;
 use super::check;
 use crate::error::Error;
 
+/// The number of the limit of descriptors; the C libraries differ in its type.
+#[allow(clippy::unnecessary_cast, reason = "musl's type is signed")]
+pub const NOFILE: u32 = libc::RLIMIT_NOFILE as u32;
+
 /// Soft and hard value of one limit; `u64::MAX` is RLIM_INFINITY.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
