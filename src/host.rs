@@ -36,6 +36,16 @@ impl IdRange {
     pub fn contains_inside(self, id: u32) -> bool {
         id.checked_sub(self.inside).is_some_and(|n| n < self.count)
     }
+
+    pub fn contains_outside(self, id: u32) -> bool {
+        id.checked_sub(self.outside).is_some_and(|n| n < self.count)
+    }
+}
+
+/// What `id` is outside. None where no line has it.
+pub fn outside(map: &[IdRange], id: u32) -> Option<u32> {
+    let range = map.iter().find(|range| range.contains_inside(id))?;
+    range.outside.checked_add(id - range.inside)
 }
 
 /// What a caller wants to know beside the cheap facts, each of which costs a few files.

@@ -5,7 +5,7 @@
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::checks::{place_in_words, shorten};
+use super::checks::{is_in, key_of_part, place_in_words, shorten};
 use super::config::Mount;
 use super::place;
 use crate::error::{Error, Result};
@@ -35,12 +35,8 @@ pub fn parse_what_can_be<T: DeserializeOwned>(source: &[u8]) -> Result<(T, Vec<E
     loop {
         let pointer = next.pointer().unwrap_or_default().to_owned();
         // What lacks a value only since that was left out says nothing new.
-        let is_new = errors.iter().all(|error| {
-            let former = error.pointer().unwrap_or_default();
-            let inner = former.strip_prefix(&pointer);
-            !inner.is_some_and(|inner| inner.is_empty() || inner.starts_with('/'))
-        });
-        if is_new {
+        let mut formers = errors.iter().map(|e| e.pointer().unwrap_or_default());
+        if !formers.any(|former| is_in(former, &pointer)) {
             errors.push(next);
         }
         if !leave_out(&mut rest, &pointer) {
@@ -59,9 +55,8 @@ pub fn parse_what_can_be<T: DeserializeOwned>(source: &[u8]) -> Result<(T, Vec<E
 fn leave_out(value: &mut Value, pointer: &str) -> bool {
     let mut pointer = pointer;
     while let Some((parent, part)) = pointer.rsplit_once('/') {
-        let key = part.replace("~1", "/").replace("~0", "~");
         if let Some(Value::Object(fields)) = value.pointer_mut(parent) {
-            return fields.remove(&key).is_some();
+            return fields.remove(&key_of_part(part)).is_some();
         }
         pointer = parent;
     }

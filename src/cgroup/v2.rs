@@ -106,7 +106,7 @@ impl Directory {
         let path = self.path.join(file);
         match errno {
             Errno::EACCES | Errno::EPERM | Errno::EROFS => failed("open", &path, errno),
-            _ => Error::syscall("write", format_args!("{path:?}, {value:?}"), errno as i32),
+            _ => not_written(&path, value, errno),
         }
     }
 
@@ -178,11 +178,7 @@ impl Directory {
         let fd = self.open_file(file, OFlag::O_WRONLY)?;
         match nix::unistd::write(&fd, value.as_bytes()) {
             Ok(_) => Ok(()),
-            Err(errno) => {
-                let path = self.path.join(file);
-                let arguments = format_args!("{path:?}, {value:?}");
-                Err(Error::syscall("write", arguments, errno as i32))
-            }
+            Err(errno) => Err(not_written(&self.path.join(file), value, errno)),
         }
     }
 
@@ -287,6 +283,10 @@ pub(super) fn check_beneath(path: &Path) -> Result<()> {
 
 fn flags() -> OFlag {
     OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC
+}
+
+fn not_written(path: &Path, value: &str, errno: Errno) -> Error {
+    Error::syscall("write", format_args!("{path:?}, {value:?}"), errno as i32)
 }
 
 fn failed(call: &str, path: &Path, errno: Errno) -> Error {

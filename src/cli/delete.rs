@@ -79,12 +79,10 @@ impl Delete {
 /// The end of `run` and `restore`, which know the hooks already. Somebody else may have removed
 /// the container meanwhile, and one of the same name be there by now.
 pub fn remove_own(root: &Root, own: &Record, hooks: &Hooks) -> Result<()> {
-    let is_own = |container: &Container| container.record.created == own.created;
     let removed = match root.open(&own.id) {
-        Ok(container) if is_own(&container) => match open_unused(root, &own.id) {
-            Ok(container) if is_own(&container) => destroy_with(root, container, hooks),
-            opened => opened.map(drop),
-        },
+        Ok(container) if container.record.created == own.created => {
+            lock_unused(container).and_then(|container| destroy_with(root, container, hooks))
+        }
         opened => opened.map(drop),
     };
     match removed {
@@ -102,15 +100,14 @@ pub fn remove_dumped(root: &Root, container: Container) -> Result<()> {
 /// Removes a container whose payload has ended or never began; one in any other state stays
 /// as it is.
 fn remove_unused(root: &Root, id: &str) -> Result<()> {
-    let container = open_unused(root, id)?;
+    let container = lock_unused(root.open(id)?)?;
     processes::end_init(&container)
         .and_then(|()| destroy(root, container))
         .context(|| format!("delete {id:?}"))
 }
 
-/// Opens and locks, so that no `start` comes between.
-fn open_unused(root: &Root, id: &str) -> Result<Container> {
-    let mut container = root.open(id)?;
+/// Locks, so that no `start` comes between.
+fn lock_unused(mut container: Container) -> Result<Container> {
     // Without the lock first, as its holder may be the `create` that has not ended yet.
     refuse_if_used(&mut container)?;
     container.lock(PATIENCE)?;

@@ -6,7 +6,7 @@ use super::ContainerPath;
 use super::namespaces::{Kind, Namespaces};
 use crate::bundle::Config;
 use crate::bundle::config::Mount;
-use crate::host::Host;
+use crate::host::{self, Host};
 
 /// The uid that process.user.uid is for the caller. None where the cgroup stays with whoever
 /// makes it.
@@ -19,10 +19,7 @@ pub fn plan(config: &Config, namespaces: &Namespaces, host: &Host) -> Option<u32
     }
     let uid = config.process.as_ref()?.user.uid;
     let owner = match (&namespaces.id_maps, namespaces.is_private(Kind::User)) {
-        (Some(maps), _) => {
-            let range = maps.uids.iter().find(|range| range.contains_inside(uid))?;
-            range.outside + (uid - range.inside)
-        }
+        (Some(maps), _) => host::outside(&maps.uids, uid)?,
         // Joined: its ids are known only inside.
         (None, true) => return None,
         (None, false) => uid,

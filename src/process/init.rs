@@ -18,7 +18,7 @@ use crate::plan::namespaces::{IdMapWriter, IdMaps, IdRange, Kind};
 use crate::rootfs::{self, Prepared};
 use crate::security::keyring::Searcher;
 use crate::security::{self, KeyringEntry, limits};
-use crate::state::{Identity, Record, Report, Status};
+use crate::state::{Identity, Record, Status};
 use crate::sys::{descriptor, process as kernel};
 use crate::{hooks, terminal};
 
@@ -29,6 +29,7 @@ use super::kernel as values;
 use super::notify;
 use super::payload::{self, Program};
 use super::procfs::Procfs;
+use super::record::for_hooks;
 use super::spawn::Birth;
 use super::wire::{Request, Wire};
 
@@ -269,8 +270,7 @@ impl Init<'_> {
             pid: nix::unistd::getpid().as_raw(),
             start_time: 0,
         });
-        let state = serde_json::to_vec(&Report::for_hook(&record, status))
-            .map_err(|e| Error::system(format!("the state for hooks: {e}")))?;
+        let state = for_hooks(&record, status)?;
         hooks::run(list, &state, place, self.hook_outputs)
     }
 

@@ -137,9 +137,8 @@ pub fn refused(path: &CStr, errno: i32) -> Error {
 /// CVE-2024-21626, CVE-2024-45310: beneath the root by descriptor, since init still has
 /// descriptors of the host's /proc, and below those a path of procfs leads out.
 pub fn make_working_directory(root: &Root, cwd: &CStr) -> Result<()> {
-    let parts: Vec<_> = cwd.to_str().unwrap_or_default().split('/').collect();
+    let parts = cwd.to_str().unwrap_or_default().split('/');
     let path = parts
-        .into_iter()
         .filter(|part| *part != ".")
         .collect::<Vec<_>>()
         .join("/");

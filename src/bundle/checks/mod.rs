@@ -78,12 +78,7 @@ impl Violation {
 
     /// Whether it is about the value at `pointer`, about one in it or one around it.
     pub fn concerns(&self, pointer: &str) -> bool {
-        let holds = |outer: &str, inner: &str| {
-            inner
-                .strip_prefix(outer)
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        holds(&self.pointer, pointer) || holds(pointer, &self.pointer)
+        is_in(pointer, &self.pointer) || is_in(&self.pointer, pointer)
     }
 
     /// The place in words and what is wrong there, as an error says it.
@@ -242,7 +237,7 @@ pub fn shorten(text: &str, most: usize) -> String {
 pub fn place_in_words(pointer: &str) -> String {
     let mut words = String::new();
     for part in pointer.split('/').skip(1) {
-        let part = part.replace("~1", "/").replace("~0", "~");
+        let part = key_of_part(part);
         if !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()) {
             words.push_str(&format!("[{part}]"));
         } else if part.is_empty() || part.contains(|c: char| "./ [".contains(c) || c.is_control()) {
@@ -284,6 +279,18 @@ pub fn pointer_of_words(text: &str) -> Option<String> {
             _ => return None,
         }
     }
+}
+
+/// Whether a pointer is that of `outer`, or of something in it.
+pub fn is_in(pointer: &str, outer: &str) -> bool {
+    pointer
+        .strip_prefix(outer)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// What [`pointer_part`] made a part of.
+pub fn key_of_part(part: &str) -> String {
+    part.replace("~1", "/").replace("~0", "~")
 }
 
 /// A key of a table as a part of a JSON pointer.

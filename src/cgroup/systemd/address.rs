@@ -6,6 +6,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
+use crate::host::{self, UserNamespace};
 use crate::plan::scope::Bus;
 
 /// A unix socket.
@@ -33,16 +34,12 @@ impl Surroundings {
     pub fn look() -> Surroundings {
         let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
         let own = nix::unistd::geteuid().as_raw();
-        let outer = |namespace: crate::host::UserNamespace| {
-            let range = namespace.uid_map.into_iter();
-            let range = range.into_iter().find(|range| range.contains_inside(own))?;
-            range.outside.checked_add(own - range.inside)
-        };
+        let outer = |namespace: UserNamespace| host::outside(&namespace.uid_map, own);
         Surroundings {
             system: variable("DBUS_SYSTEM_BUS_ADDRESS"),
             session: variable("DBUS_SESSION_BUS_ADDRESS"),
             runtime_directory: variable("XDG_RUNTIME_DIR"),
-            uid: crate::host::UserNamespace::own().ok().and_then(outer),
+            uid: UserNamespace::own().ok().and_then(outer),
         }
     }
 

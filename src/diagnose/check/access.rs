@@ -8,7 +8,7 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use crate::host::{Host, IdRange};
+use crate::host::{Host, IdRange, outside};
 use crate::plan::Plan;
 
 /// The bits of one class of a mode.
@@ -133,19 +133,9 @@ fn maps_as_seen(plan: &Plan, host: &Host) -> Option<(Vec<IdRange>, Vec<IdRange>)
     Some((seen(uids), seen(gids)))
 }
 
-fn outside(map: &[IdRange], id: u32) -> Option<u32> {
-    let line = map.iter().find(|line| line.contains_inside(id))?;
-    line.outside.checked_add(id - line.inside)
-}
-
+/// The last number is no id, and the map of the first user namespace ends before it.
 fn maps(map: &[IdRange], host_id: u32) -> bool {
-    let covers = |line: &IdRange| {
-        host_id
-            .checked_sub(line.outside)
-            .is_some_and(|n| n < line.count)
-    };
-    // The last number is no id, but the map of the first user namespace ends before it.
-    map.iter().any(covers)
+    map.iter().any(|line| line.contains_outside(host_id))
 }
 
 fn groups_of_caller() -> Vec<u32> {
@@ -168,21 +158,14 @@ pub fn closed_folder(path: &Path) -> Option<(PathBuf, Owner)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::golden::range;
 
     fn owner(uid: u32, gid: u32, mode: u32) -> Owner {
         Owner { uid, gid, mode }
     }
 
-    fn line(inside: u32, outside: u32, count: u32) -> IdRange {
-        IdRange {
-            inside,
-            outside,
-            count,
-        }
-    }
-
     fn ann() -> Identity {
-        let map = vec![line(0, 1000, 1), line(1, 100_000, 10)];
+        let map = vec![range(0, 1000, 1), range(1, 100_000, 10)];
         Identity {
             uid: 1000,
             gid: 1000,

@@ -13,6 +13,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::sys::stat::SFlag;
 
 use super::Finding;
 use super::access::{Identity, Owner, SEARCH};
@@ -92,7 +93,7 @@ impl Image<'_> {
             Err(_) => return self.out_of_sight(),
         };
         let stat = sys::file::stat(file.as_fd())?;
-        if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
+        if sys::file::kind(&stat) != SFlag::S_IFREG {
             return Err(payload::no_regular_file(&shown));
         }
         let owner = Owner {
@@ -137,7 +138,7 @@ impl Image<'_> {
             let part = ContainerPath::new(&part.to_string_lossy());
             self.root.open_nofollow(&part).is_ok_and(|file| {
                 sys::file::stat(file.as_fd())
-                    .is_ok_and(|stat| stat.st_mode & libc::S_IFMT == libc::S_IFLNK)
+                    .is_ok_and(|stat| sys::file::kind(&stat) == SFlag::S_IFLNK)
                     && self.root.open(&part).is_err()
             })
         })
