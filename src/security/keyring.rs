@@ -37,10 +37,13 @@ impl Searcher {
 /// Makes the session keyring `name` and lets `searcher` find it. A kernel without keyrings,
 /// or a seccomp profile around us that refuses keyctl(2), is no obstacle.
 pub fn make_session(name: &CStr, searcher: Searcher) -> Result<()> {
-    let Some(key) = join(name)? else {
-        return Ok(());
-    };
-    widen(key, searcher).context(|| format!("session keyring {name:?}"))
+    match join(name)? {
+        Some((key, permissions)) => {
+            keyring::set_permissions(key, permissions | searcher.permission())
+                .context(|| in_keyring(name))
+        }
+        None => Ok(()),
+    }
 }
 
 /// The second and the fourth field of `type;uid;gid;permissions;name`, keyctl_describe(3).
@@ -56,9 +59,10 @@ pub fn join_session(name: &CStr) -> Result<()> {
     join(name).map(drop)
 }
 
-fn join(name: &CStr) -> Result<Option<keyring::Key>> {
+/// The keyring, which is the caller's own, and its permissions.
+fn join(name: &CStr) -> Result<Option<(keyring::Key, u32)>> {
     match keyring::join_session(name) {
-        Ok(key) => Ok(Some(key)),
+        Ok(key) => own_permissions(key).map(|permissions| Some((key, permissions))),
         Err(e) if e.is(Errno::ENOSYS) || e.is(Errno::EPERM) => {
             log::debug(|| format!("no session keyring of its own: {e}"));
             Ok(None)
@@ -68,10 +72,15 @@ fn join(name: &CStr) -> Result<Option<keyring::Key>> {
         )),
         Err(e) => Err(e),
     }
-    .context(|| format!("session keyring {name:?}"))
+    .context(|| in_keyring(name))
 }
 
-fn widen(key: keyring::Key, searcher: Searcher) -> Result<()> {
+fn in_keyring(name: &CStr) -> String {
+    format!("session keyring {name:?}")
+}
+
+/// Refuses a keyring of another user.
+fn own_permissions(key: keyring::Key) -> Result<u32> {
     let description = keyring::describe(key)?;
     let (owner, permissions) = owner_and_permissions(&description).ok_or_else(|| {
         Error::system(format!(
@@ -84,7 +93,7 @@ fn widen(key: keyring::Key, searcher: Searcher) -> Result<()> {
         ))
         .with_hint("give the container another name, or use --no-new-keyring"));
     }
-    keyring::set_permissions(key, permissions | searcher.permission())
+    Ok(permissions)
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! Users, capabilities and mappings that come out other than written
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
+use nix::libc;
 use serde_json::json;
 
+use crate::harness::call::Outcome;
 use crate::harness::case::Case;
 use crate::harness::container::parse_line;
 use crate::harness::verdict::{Doing, Verdict, equal, fail, holds, skip};
@@ -19,6 +21,7 @@ tests! {
     "CVE-2016-3697" Attack digits_are_an_id_even_if_passwd_has_such_a_name;
     "CVE-2021-43784" Attack a_mapping_that_is_too_long_is_refused;
     "" Attack a_keyring_of_another_user_is_not_the_payloads;
+    "" Attack a_keyring_of_another_user_is_not_that_of_exec;
     "" Attack a_pipe_as_passwd_does_not_hang_the_runtime;
 }
 
@@ -117,47 +120,88 @@ fn a_mapping_that_is_too_long_is_refused(case: &Case) -> Verdict {
 
 /// Another user has guessed the container's name, and has a keyring of the name that runc and crun give theirs.
 fn a_keyring_of_another_user_is_not_the_payloads(case: &Case) -> Verdict {
-    case.need_root()?;
     // Not a name that was used before: that keyring may be there for a moment yet.
     let id = format!("{}-keys", case.id);
-    let probe = case.dir.join("probe");
-    std::fs::copy(case.host_probe(), &probe)?;
-    let make = serde_json::to_string(&[Ask::PublicKeyring(format!("_ses.{id}"))])?;
-    let mut user = Command::new("setpriv")
-        .args(["--reuid=1234", "--regid=1234", "--clear-groups"])
-        .arg(&probe)
-        .arg("serve")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .doing("setpriv")?;
-    let (Some(mut questions), Some(answers)) = (user.stdin.take(), user.stdout.take()) else {
-        return fail("no pipes to the other user");
-    };
-    writeln!(questions, "{make}")?;
-    let mut line = String::new();
-    BufReader::new(answers).read_line(&mut line)?;
-    let theirs = match &parse_line(&line, 1)?[0] {
-        Answer::Number(number) => *number,
-        answer => return skip(format!("another user makes no keyring: {answer:?}")),
-    };
+    let stranger = Stranger::with_keyring_of(case, &id)?;
     let mut bundle = case.bundle()?;
-    bundle
-        .answers(&[Ask::Call {
-            number: libc::SYS_keyctl,
-            args: [0, -3_i64 as u64, 0, 0, 0, 0],
-        }])?
-        .write()?;
+    bundle.answers(&[SESSION_KEYRING])?.write()?;
     let call = case.runtime(["run", "--bundle"]).arg(&bundle.dir).arg(&id);
     let outcome = call.run()?;
-    // Its end of input ends it.
-    drop(questions);
-    user.wait()?;
-    let Some(line) = outcome.stdout.lines().find(|line| line.starts_with('[')) else {
-        return Ok(());
-    };
-    let own = parse_line(line, 1)?[0].number()?;
-    holds(own != theirs, "the payload's keyring is another user's")
+    stranger.has_not_the_keyring_of(&outcome)
+}
+
+/// The same once the container runs, and has left the keyring that it was given.
+fn a_keyring_of_another_user_is_not_that_of_exec(case: &Case) -> Verdict {
+    let id = format!("{}-keys", case.id);
+    let mut container = case.create_named(&mut case.bundle()?, &id)?;
+    container.start()?;
+    container.ask_one(Ask::ServeAnew(Box::new(Ask::Process)))?;
+    // The kernel lets it go some time after its last process has.
+    case.wait_for("the end of the container's keyring", || {
+        let keys = std::fs::read_to_string("/proc/keys")?;
+        Ok((!keys.contains(&format!("_ses.{id}"))).then_some(()))
+    })?;
+    let stranger = Stranger::with_keyring_of(case, &id)?;
+    let ask = serde_json::to_string(&[SESSION_KEYRING])?;
+    let exec = case.runtime(["exec", &id, "/bin/probe", "answer", &ask]);
+    stranger.has_not_the_keyring_of(&exec.run()?)
+}
+
+/// keyctl(KEYCTL_GET_KEYRING_ID, KEY_SPEC_SESSION_KEYRING).
+const SESSION_KEYRING: Ask = Ask::Call {
+    number: libc::SYS_keyctl,
+    args: [0, -3_i64 as u64, 0, 0, 0, 0],
+};
+
+/// A process of another user, with a session keyring that everybody may find.
+struct Stranger {
+    process: Child,
+    keyring: i64,
+}
+
+impl Stranger {
+    fn with_keyring_of(case: &Case, id: &str) -> Verdict<Self> {
+        case.need_root()?;
+        let probe = case.dir.join("probe");
+        std::fs::copy(case.host_probe(), &probe)?;
+        let make = serde_json::to_string(&[Ask::PublicKeyring(format!("_ses.{id}"))])?;
+        let mut process = Command::new("setpriv")
+            .args(["--reuid=1234", "--regid=1234", "--clear-groups"])
+            .arg(&probe)
+            .arg("serve")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .doing("setpriv")?;
+        let (Some(questions), Some(answers)) = (&mut process.stdin, &mut process.stdout) else {
+            return fail("no pipes to the other user");
+        };
+        writeln!(questions, "{make}")?;
+        let mut line = String::new();
+        BufReader::new(answers).read_line(&mut line)?;
+        match &parse_line(&line, 1)?[0] {
+            Answer::Number(keyring) => Ok(Self {
+                process,
+                keyring: *keyring,
+            }),
+            answer => skip(format!("another user makes no keyring: {answer:?}")),
+        }
+    }
+
+    /// Nothing was answered, or another number than that of this one's keyring.
+    fn has_not_the_keyring_of(mut self, outcome: &Outcome) -> Verdict {
+        // Its end of input ends it.
+        drop(self.process.stdin.take());
+        self.process.wait()?;
+        let Some(line) = outcome.stdout.lines().find(|line| line.starts_with('[')) else {
+            return Ok(());
+        };
+        let own = parse_line(line, 1)?[0].number()?;
+        holds(
+            own != self.keyring,
+            "the payload's keyring is another user's",
+        )
+    }
 }
 
 fn a_pipe_as_passwd_does_not_hang_the_runtime(case: &Case) -> Verdict {

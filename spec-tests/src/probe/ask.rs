@@ -81,6 +81,9 @@ pub enum Ask {
     },
     /// Makes a session keyring of this name that everybody may find, and answers its number.
     PublicKeyring(String),
+    /// Takes a new session keyring and executes the probe anew, which answers this and serves:
+    /// what a program was executed with is kept for as long as it runs. Alone in its line.
+    ServeAnew(Box<Ask>),
     /// Sends a datagram to the socket that $NOTIFY_SOCKET names.
     Notify(String),
     /// Listens for TCP at this port of every address, and closes it.

@@ -2,7 +2,7 @@
 //!
 //! It is the suite's own binary under the name `probe`:
 //! * `probe answer JSON`: answers the asks in JSON, one line on stdout
-//! * `probe serve`: the same for each line on stdin, until it ends
+//! * `probe serve [JSON]`: the same, and then for each line on stdin, until it ends
 //! * `probe hook FILE [STATUS]`: appends what a hook gets to FILE and exits with STATUS
 //! * `probe hang`: sleeps until a signal ends it
 //! * `probe exit STATUS`, `probe raise SIGNAL`: end so
@@ -31,7 +31,10 @@ pub fn run(args: &[String]) -> i32 {
             answer_line(asks);
             0
         }
-        ["serve"] => {
+        ["serve", first @ ..] => {
+            for asks in first {
+                answer_line(asks);
+            }
             for line in std::io::stdin().lock().lines() {
                 match line {
                     Ok(line) => answer_line(&line),
