@@ -145,10 +145,18 @@ pub fn end_init(container: &Container) -> Result<()> {
 
 /// Every process of the container by number: those of its cgroup, or where it has none those
 /// of its own pid namespace.
-pub fn list(record: &Record) -> Result<Vec<Pid>> {
-    if let Some(cgroup) = cgroup(record)? {
-        return cgroup.processes();
+pub fn list(root: &Root, container: &mut Container) -> Result<Vec<Pid>> {
+    let Some(cgroup) = cgroup(&container.record)? else {
+        return in_own_pid_namespace(&container.record);
+    };
+    let is_over = container.status()? == Status::Stopped;
+    match is_over && has_successor(root, &container.record, &cgroup)? {
+        true => Ok(Vec::new()),
+        false => cgroup.processes(),
     }
+}
+
+fn in_own_pid_namespace(record: &Record) -> Result<Vec<Pid>> {
     match record.init {
         // Its number may be another's by now.
         Some(init) if record.private_pid_namespace => match init.is_alive()? {
@@ -188,11 +196,15 @@ mod tests {
         let mut record = Record::new("a", "/b".into(), "/b/rootfs".into());
         record.private_pid_namespace = true;
         record.init = Some(own);
-        assert!(list(&record).unwrap().contains(&Pid::this()));
+        assert!(
+            in_own_pid_namespace(&record)
+                .unwrap()
+                .contains(&Pid::this())
+        );
         record.init = Some(Identity {
             start_time: own.start_time - 1,
             ..own
         });
-        assert!(list(&record).unwrap().is_empty());
+        assert!(in_own_pid_namespace(&record).unwrap().is_empty());
     }
 }

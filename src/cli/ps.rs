@@ -30,8 +30,9 @@ impl Verb for Ps {
     fn run(self, global: &Global) -> Result<u8> {
         let id = &self.container_and_options[0];
         let options = &self.container_and_options[1..];
-        let container = global.root()?.look_at(id)?;
-        let pids = processes::list(&container.record).context(|| format!("ps {id:?}"))?;
+        let root = global.root()?;
+        let mut container = root.look_at(id)?;
+        let pids = processes::list(&root, &mut container).context(|| format!("ps {id:?}"))?;
         let text = match self.format {
             ListFormat::Json => json(&pids),
             ListFormat::Table => table(&host_ps(options)?, &pids)?,

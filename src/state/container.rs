@@ -127,8 +127,9 @@ impl Container {
         Ok(true)
     }
 
-    /// Whether the freezer has stopped every process: cgroup.events, which a cgroup that is
-    /// gone has not.
+    /// Whether the freezer stops the processes: those of the container's cgroup, as
+    /// cgroup.freeze says also while one of them cannot be stopped, or all of a cgroup above it,
+    /// as cgroup.events says. A cgroup that is gone has neither.
     fn is_frozen(&self) -> bool {
         let Some(cgroup) = &self.record.cgroup else {
             return false;
@@ -138,8 +139,11 @@ impl Container {
         if cgroup.inode.is_some_and(is_another) {
             return false;
         }
-        std::fs::read_to_string(directory.join("cgroup.events"))
-            .is_ok_and(|text| text.lines().any(|l| l == "frozen 1"))
+        let says = |file, line| {
+            std::fs::read_to_string(directory.join(file))
+                .is_ok_and(|text| text.lines().any(|l| l == line))
+        };
+        says("cgroup.events", "frozen 1") || says("cgroup.freeze", "1")
     }
 
     /// A descriptor of init. None where it has ended, or is not known yet.
@@ -247,6 +251,10 @@ mod tests {
         scratch.root().open("a").unwrap().remove_gate().unwrap();
         assert_eq!(status(&scratch), Status::Running);
         std::fs::write(cgroup.join("cgroup.events"), "populated 1\nfrozen 1\n").unwrap();
+        assert_eq!(status(&scratch), Status::Paused);
+        std::fs::write(cgroup.join("cgroup.events"), "populated 1\nfrozen 0\n").unwrap();
+        assert_eq!(status(&scratch), Status::Running);
+        std::fs::write(cgroup.join("cgroup.freeze"), "1\n").unwrap();
         assert_eq!(status(&scratch), Status::Paused);
         let mut container = scratch.root().open("a").unwrap();
         container.lock(Duration::ZERO).unwrap();

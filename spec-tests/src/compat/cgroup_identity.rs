@@ -18,6 +18,7 @@ tests! {
     "runc-pause(8)" Compat a_container_is_not_paused_by_a_cgroup_that_was_made_anew;
     "runc-exec(8)" Compat exec_goes_where_init_is_when_its_cgroup_was_made_anew;
     "runc-delete(8)" Compat the_end_of_a_container_leaves_its_successor_in_the_cgroup_alone;
+    "runc-ps(8)" Compat the_processes_of_a_successor_in_the_cgroup_are_not_those_of_the_first;
 }
 
 /// A process of the host in a cgroup of its own. Dropped, both are gone.
@@ -151,24 +152,37 @@ fn exec_goes_where_init_is_when_its_cgroup_was_made_anew(case: &Case) -> Verdict
     fs::remove_dir(&elsewhere).doing(elsewhere.display())
 }
 
-/// An empty cgroup stays until its container is deleted, and another container may be given it
-/// before.
-fn the_end_of_a_container_leaves_its_successor_in_the_cgroup_alone(case: &Case) -> Verdict {
+/// A container that has ended, and one that runs in its cgroup: an empty cgroup stays until its
+/// container is deleted, and another may be given it before.
+fn succeeded(case: &Case) -> Verdict<(Container<'_>, Container<'_>)> {
     let place = case.need_cgroups()?;
     let mut bundle = case.limited(&place, "shared", &json!({}))?;
     let first = case.started(&mut bundle)?;
     first.stop()?;
-    let second = format!("{}-second", case.id);
-    let call = case
-        .runtime(["create", "--bundle"])
-        .arg(&bundle.dir)
-        .arg(&second);
-    let mut second = case.create_with(call, &second)?;
+    let mut second = case.create_named(&mut bundle, &format!("{}-second", case.id))?;
     second.start()?;
     second.ask_one(Ask::Process)?;
+    Ok((first, second))
+}
+
+fn the_end_of_a_container_leaves_its_successor_in_the_cgroup_alone(case: &Case) -> Verdict {
+    let (first, mut second) = succeeded(case)?;
     case.runtime(["kill", "--all", &first.id, "KILL"]).run()?;
     first.delete()?;
     equal("the successor's status", second.status()?, "running")?;
     second.ask_one(Ask::Process)?.process()?;
+    second.stop()
+}
+
+fn the_processes_of_a_successor_in_the_cgroup_are_not_those_of_the_first(case: &Case) -> Verdict {
+    let (first, second) = succeeded(case)?;
+    let listed = |container: &Container<'_>| -> Verdict<String> {
+        let call = case.runtime(["ps", "--format", "json", &container.id]);
+        Ok(call.run()?.succeeded()?.stdout.trim().to_owned())
+    };
+    equal("the first", listed(&first)?.as_str(), "[]")?;
+    let wanted = format!("[{}]", second.pid()?);
+    equal("the second", listed(&second)?, wanted)?;
+    first.delete()?;
     second.stop()
 }
