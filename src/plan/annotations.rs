@@ -101,6 +101,14 @@ mod tests {
     }
 
     #[test]
+    fn every_one_that_counts_is_in_the_documents() {
+        let text = include_str!("../../docs/annotations.md");
+        for key in HONOURED.iter().chain([&HANDLER]) {
+            assert!(text.contains(&format!("`{key}`")), "{key}");
+        }
+    }
+
+    #[test]
     fn a_path_is_seen_from_the_bundle() {
         let bundle = bundle(r#""run.oci.hooks.stdout": "log", "run.oci.pidfd_receiver": "/s""#);
         assert_eq!(path(&bundle, HOOKS_STDOUT), Some(HostPath::new("/b/log")));

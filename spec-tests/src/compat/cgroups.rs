@@ -18,6 +18,7 @@ tests! {
     "runc-kill(8)" Compat kill_all_sends_any_signal_to_every_process;
     "runc-ps(8)" Compat ps_as_table_shows_the_processes;
     "runc-events(8)" Compat events_once_prints_what_is_used;
+    "runc-events(8)" Compat events_have_what_the_kernel_counts;
     "runc-events(8)" Compat events_leave_out_the_hosts_network;
     "runc-events(8)" Compat events_tell_of_an_oom_kill_and_of_the_end;
     "runc-pause(8)" Compat a_cgroup_below_is_paused_too;
@@ -161,6 +162,63 @@ fn events_once_prints_what_is_used(case: &Case) -> Verdict {
         cpu.as_u64().is_some_and(|ns| ns > 0),
         format!("cpu.usage.total is {cpu}"),
     )
+}
+
+/// In the names of runc's types, which containerd and cAdvisor read: a number that is not there
+/// counts as 0.
+fn events_have_what_the_kernel_counts(case: &Case) -> Verdict {
+    let resources = json!({"cpu": {"quota": 10_000, "period": 100_000}});
+    let (mut container, cgroup) = with(case, &["pids", "memory", "cpu"], &resources)?;
+    case.wait_for("a period without a rest", || {
+        container.ask_one(Ask::Process)?.process()?;
+        let throttled = cgroup.number("cpu.stat", "nr_throttled")?;
+        Ok((throttled > 0).then_some(()))
+    })?;
+    let mut least: Vec<(String, u64)> = Vec::new();
+    for (pointer, file, key, factor) in [
+        ("cpu/usage/kernel", "cpu.stat", "system_usec", 1000),
+        ("cpu/usage/user", "cpu.stat", "user_usec", 1000),
+        ("cpu/throttling/periods", "cpu.stat", "nr_periods", 1),
+        (
+            "cpu/throttling/throttledPeriods",
+            "cpu.stat",
+            "nr_throttled",
+            1,
+        ),
+        (
+            "cpu/throttling/throttledTime",
+            "cpu.stat",
+            "throttled_usec",
+            1000,
+        ),
+        ("memory/raw/pgfault", "memory.stat", "pgfault", 1),
+    ] {
+        least.push((format!("/{pointer}"), cgroup.number(file, key)? * factor));
+    }
+    let call = case.runtime(["events", "--stats", &container.id]);
+    let outcome = call.run()?.succeeded()?;
+    let data = event(outcome.stdout.trim())?["data"].take();
+    for (pointer, least) in least {
+        let seen = data.pointer(&pointer).and_then(Value::as_u64).unwrap_or(0);
+        holds(seen >= least, format!("{pointer}: {seen} of {least}"))?;
+    }
+    for (part, file) in [
+        ("cpu", "cpu.pressure"),
+        ("memory", "memory.pressure"),
+        ("blkio", "io.pressure"),
+    ] {
+        // Without CONFIG_PSI, or where it is switched off, it is not there or cannot be read.
+        for line in cgroup.read(file).unwrap_or_default().lines() {
+            let kind = line.split(' ').next().unwrap_or_default();
+            for key in ["avg10", "avg60", "avg300", "total"] {
+                let seen = &data[part]["psi"][kind][key];
+                holds(seen.is_number(), format!("{part}: {kind} {key} is {seen}"))?;
+            }
+        }
+    }
+    let interfaces = data["network_interfaces"].as_array();
+    let lo = interfaces.and_then(|all| all.iter().find(|one| one["Name"] == "lo"));
+    holds(lo.is_some(), format!("interfaces: {interfaces:?}"))
 }
 
 /// A container in the host's network namespace sees the traffic of all.

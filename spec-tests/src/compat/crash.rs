@@ -1,16 +1,22 @@
-//! Several runtimes at once, and one that dies
+//! Several runtimes at once, many in a row, and one that dies
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
 use crate::harness::case::Case;
-use crate::harness::verdict::{Verdict, equal, holds};
+use crate::harness::container::Container;
+use crate::harness::verdict::{Doing, Verdict, equal, holds};
+use crate::probe::ask::Ask;
 use crate::tests;
 
 tests! {
     "runtime.md#create" Must of_several_creates_of_one_id_one_succeeds;
     "runtime.md#state" Compat containers_of_many_runtimes_at_once_all_live;
+    "runc-exec(8)" Compat a_hundred_execs_make_nothing_grow;
     "runc-delete(8)" Compat what_a_killed_create_leaves_can_be_deleted;
     "runc-delete(8)" Compat several_forced_deletes_at_once_do_no_harm;
 }
@@ -55,6 +61,49 @@ fn containers_of_many_runtimes_at_once_all_live(case: &Case) -> Verdict {
     let mut seen: Vec<String> = outcome.stdout.lines().map(str::to_owned).collect();
     seen.sort();
     equal("the list", seen, ids)
+}
+
+/// What an exec could leave behind it, each with how much there is.
+fn burden(case: &Case, container: &mut Container<'_>) -> Verdict<BTreeMap<String, u64>> {
+    let mut burden = BTreeMap::new();
+    let mut folders = vec![case.root()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).doing(folder.display())? {
+            let entry = entry?;
+            let path = entry.path();
+            match entry.metadata()? {
+                found if found.is_dir() => folders.push(path),
+                found => drop(burden.insert(path.display().to_string(), found.len())),
+            }
+        }
+    }
+    let own = Path::new("/proc/self/mountinfo");
+    let mounts = fs::read_to_string(own).doing(own.display())?;
+    let of_test = mounts
+        .lines()
+        .filter(|line| line.contains(&*case.dir.to_string_lossy()));
+    burden.insert("mounts of the host".into(), of_test.count() as u64);
+    for path in ["/proc", "/proc/self/fd"] {
+        let inside = container.ask_one(Ask::List(path.into()))?;
+        let numbers = inside.names()?.iter().filter(|n| n.parse::<u32>().is_ok());
+        burden.insert(format!("numbers in {path}"), numbers.count() as u64);
+    }
+    let inside = container.ask_one(Ask::Read("/proc/self/mountinfo".into()))?;
+    burden.insert("mounts".into(), inside.text()?.lines().count() as u64);
+    Ok(burden)
+}
+
+fn a_hundred_execs_make_nothing_grow(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    let mut container = case.started(&mut bundle)?;
+    let exec = || {
+        let words = ["exec", &case.id, "/bin/probe", "exit", "0"];
+        case.runtime(words).run()?.succeeded().map(drop)
+    };
+    exec()?;
+    let before = burden(case, &mut container)?;
+    (0..100).try_for_each(|_| exec())?;
+    equal("what is there", burden(case, &mut container)?, before)
 }
 
 fn what_a_killed_create_leaves_can_be_deleted(case: &Case) -> Verdict {

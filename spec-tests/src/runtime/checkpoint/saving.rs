@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::process::Command;
 
+use serde_json::json;
+
 use super::{again, checkpoint, images, need_criu, refused_in, restore, started};
 use crate::harness::case::Case;
 use crate::harness::verdict::{Doing, Verdict, equal, holds, skip};
@@ -19,6 +21,7 @@ tests! {
     "runc-checkpoint(8)" Compat a_paused_container_can_be_saved;
     "runc-checkpoint(8)" Compat a_created_container_is_refused;
     "runc-checkpoint(8)" Compat the_log_is_in_the_work_path;
+    "crun(1)" Compat crius_settings_are_those_of_the_annotations_file;
     "runc-checkpoint(8)" Compat an_ordinary_user_is_told_that_it_takes_root;
     "podman" Compat checkpoint_help_tells_that_it_works;
 }
@@ -155,6 +158,22 @@ fn the_log_is_in_the_work_path(case: &Case) -> Verdict {
     holds(work.join("restore.log").exists(), "no restore.log")?;
     let inside = images(case).join("dump.log").exists();
     holds(!inside, "there is a log in the images too")
+}
+
+/// `org.criu.config`: a lock that is held is refused, unless they say otherwise.
+fn crius_settings_are_those_of_the_annotations_file(case: &Case) -> Verdict {
+    need_criu(case)?;
+    let mut bundle = case.bundle()?;
+    bundle.file("/tmp/lock", "")?;
+    let settings = case.file("criu.conf", "")?;
+    bundle.config["annotations"]["org.criu.config"] = json!(settings);
+    let mut container = started(case, &mut bundle)?;
+    let hold = Ask::HoldLock("/tmp/lock".into());
+    container.ask_one(hold)?.done()?;
+    checkpoint(case, &case.id, &[]).run()?.refused()?;
+    std::fs::write(&settings, "file-locks\n")?;
+    let mut restored = again(case, container, &bundle, &[])?;
+    equal("the count", restored.ask_one(Ask::Count)?.number()?, 1)
 }
 
 fn checkpoint_help_tells_that_it_works(case: &Case) -> Verdict {
