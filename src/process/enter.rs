@@ -250,7 +250,7 @@ impl Entry<'_> {
             security::limits::raise_hard_limits(&self.process.rlimits);
         }
         // Processes of the container see enter as soon as it is born (CVE-2016-9962).
-        kernel::prctl(libc::PR_SET_DUMPABLE, "PR_SET_DUMPABLE", 0)?;
+        kernel::set_dumpable(false)?;
         if self.flags != 0 {
             check(
                 kernel::setns(self.container.pidfd, self.flags),

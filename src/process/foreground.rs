@@ -179,7 +179,7 @@ pub fn terminal(master: OwnedFd) -> Result<Terminal> {
 /// Adopts orphans of the payload (a container without a pid namespace), so that they are
 /// reaped as long as this process stays.
 pub fn adopt_orphans() -> Result<()> {
-    kernel::prctl(libc::PR_SET_CHILD_SUBREAPER, "PR_SET_CHILD_SUBREAPER", 1)
+    kernel::become_subreaper()
 }
 
 #[cfg(test)]

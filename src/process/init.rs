@@ -105,7 +105,7 @@ impl Init<'_> {
     fn let_its_user_in(&self) -> Result<()> {
         let maps = self.plan.namespaces.id_maps.as_ref();
         if self.gate.is_some() && maps.is_some_and(IdMaps::by_ordinary_user) {
-            kernel::prctl(libc::PR_SET_DUMPABLE, "PR_SET_DUMPABLE", 1)?;
+            kernel::set_dumpable(true)?;
         }
         Ok(())
     }
@@ -122,7 +122,7 @@ impl Init<'_> {
         let maps = namespaces.id_maps.as_ref();
         if maps.is_some_and(IdMaps::by_ordinary_user) {
             // /proc/PID has to belong to that user, for this moment alone.
-            kernel::prctl(libc::PR_SET_DUMPABLE, "PR_SET_DUMPABLE", 1)?;
+            kernel::set_dumpable(true)?;
         }
         match maps {
             Some(maps) if maps.writer != IdMapWriter::Itself => {
@@ -140,7 +140,7 @@ impl Init<'_> {
         }
         // With the caller's ids still, to whom the files of /proc/PID belong.
         values::enter_time_namespace(namespaces, procfs)?;
-        kernel::prctl(libc::PR_SET_DUMPABLE, "PR_SET_DUMPABLE", 0)?;
+        kernel::set_dumpable(false)?;
         if let Some(maps) = maps {
             become_root(&maps.uids, &maps.gids)?;
         } else if namespaces.is_private(Kind::User) {

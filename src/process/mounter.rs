@@ -117,7 +117,7 @@ impl Mounter<'_> {
             keep: &[self.target.pidfd],
         };
         inheritance.take(wire)?;
-        kernel::prctl(libc::PR_SET_DUMPABLE, "PR_SET_DUMPABLE", 0)?;
+        kernel::set_dumpable(false)?;
         let procfs = Procfs::open()?;
         // What was read of /proc/PID was init's only if that number is still its own.
         kernel::pidfd_send_signal(self.target.pidfd, 0)

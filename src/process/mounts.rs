@@ -122,9 +122,7 @@ fn open(path: &str) -> Result<OwnedFd> {
 /// Waits to be killed, which the end of `parent` does too.
 fn idle(parent: Pid) -> ! {
     process::set_name(c"rt:idmap");
-    let signal = libc::SIGKILL as u64;
-    let dies_too = process::prctl(libc::PR_SET_PDEATHSIG, "PR_SET_PDEATHSIG", signal).is_ok();
-    if !dies_too || nix::unistd::getppid() != parent {
+    if process::die_with_parent().is_err() || nix::unistd::getppid() != parent {
         process::exit_now(1);
     }
     loop {

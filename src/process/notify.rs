@@ -111,11 +111,7 @@ fn is_served(word: &SharedWord) -> bool {
 fn messenger(wire: &Wire, word: &SharedWord) -> ! {
     kernel::set_name(c"rt:notify");
     // One whose init is gone has nothing to wait for.
-    let _ = kernel::prctl(
-        libc::PR_SET_PDEATHSIG,
-        "PR_SET_PDEATHSIG",
-        libc::SIGKILL as u64,
-    );
+    let _ = kernel::die_with_parent();
     let listener = loop {
         match seccomp::take_listener(word) {
             Announced::NotYet => std::thread::sleep(Duration::from_micros(20)),

@@ -61,8 +61,7 @@ pub fn prepare(
     // payload, for one that only it can enter (a home on NFS or FUSE).
     let entered_as_root = nix::unistd::chdir(process.cwd.as_c_str());
     if process.no_new_privileges {
-        kernel::prctl(libc::PR_SET_NO_NEW_PRIVS, "PR_SET_NO_NEW_PRIVS", 1)
-            .at("/process/noNewPrivileges", || "process.noNewPrivileges")?;
+        kernel::set_no_new_privs().at("/process/noNewPrivileges", || "process.noNewPrivileges")?;
     }
     security::capabilities::set_ids_and_capabilities(process, own)?;
     nix::sys::stat::umask(Mode::from_bits_truncate(process.umask));

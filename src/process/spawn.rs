@@ -97,7 +97,7 @@ pub fn spawn(
                 inheritance.take(&theirs)?;
                 // Processes of a pid namespace that is joined see init from its birth, with the
                 // host's file system behind /proc/PID/root (CVE-2016-9962).
-                process::prctl(libc::PR_SET_DUMPABLE, "PR_SET_DUMPABLE", 0)?;
+                process::set_dumpable(false)?;
                 if bridged {
                     bridge::cross(namespaces, flags, &theirs, in_cgroup)
                 } else {

@@ -20,36 +20,34 @@ use crate::error::Result;
 /// openat2(2), Linux 5.6. ENOSYS: the kernel is older; EPERM: an outer container's seccomp
 /// profile is. EAGAIN: something was renamed meanwhile, and `..` could not be trusted.
 pub fn open_in_root(root: BorrowedFd<'_>, path: &str, flags: OFlag) -> Result<OwnedFd> {
+    let refused = (ResolveFlag::RESOLVE_NO_MAGICLINKS, "RESOLVE_NO_MAGICLINKS");
+    openat2_in_root(root, path, flags, refused)
+}
+
+/// Opens `path` beneath `root` if no symbolic link is on the way: openat2(2) with
+/// `RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS`, Linux 5.6. ELOOP: there is one.
+pub fn open_without_links(root: BorrowedFd<'_>, path: &str, flags: OFlag) -> Result<OwnedFd> {
+    let refused = (ResolveFlag::RESOLVE_NO_SYMLINKS, "RESOLVE_NO_SYMLINKS");
+    openat2_in_root(root, path, flags, refused)
+}
+
+fn openat2_in_root(
+    root: BorrowedFd<'_>,
+    path: &str,
+    flags: OFlag,
+    (refused, word): (ResolveFlag, &str),
+) -> Result<OwnedFd> {
     let flags = flags | OFlag::O_CLOEXEC;
     let how = OpenHow::new()
         .flags(flags)
-        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        .resolve(ResolveFlag::RESOLVE_IN_ROOT | refused);
     // An empty path is no path to openat2(2): the root itself is ".".
     let path = if path.is_empty() { "." } else { path };
     check(
         nix::fcntl::openat2(root, path, how),
         "openat2",
         format_args!(
-            "{}, {path:?}, {{flags={}, resolve=RESOLVE_NO_MAGICLINKS|RESOLVE_IN_ROOT}}",
-            root.as_raw_fd(),
-            open_words(flags)
-        ),
-    )
-}
-
-/// Opens `path` beneath `root` if no symbolic link is on the way: openat2(2) with
-/// `RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS`, Linux 5.6. ELOOP: there is one.
-pub fn open_without_links(root: BorrowedFd<'_>, path: &str, flags: OFlag) -> Result<OwnedFd> {
-    let flags = flags | OFlag::O_CLOEXEC;
-    let how = OpenHow::new()
-        .flags(flags)
-        .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_SYMLINKS);
-    let path = if path.is_empty() { "." } else { path };
-    check(
-        nix::fcntl::openat2(root, path, how),
-        "openat2",
-        format_args!(
-            "{}, {path:?}, {{flags={}, resolve=RESOLVE_NO_SYMLINKS|RESOLVE_IN_ROOT}}",
+            "{}, {path:?}, {{flags={}, resolve={word}|RESOLVE_IN_ROOT}}",
             root.as_raw_fd(),
             open_words(flags)
         ),

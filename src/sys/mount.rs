@@ -59,11 +59,14 @@ fn c_path(path: &Path) -> Result<CString> {
 }
 
 /// Calls the kernel by number: what a call returns is a descriptor, a count or zero.
-pub(super) fn call(number: libc::c_long, arguments: [usize; 6]) -> nix::Result<i32> {
+///
+/// # Safety
+///
+/// Each argument that the call takes for a pointer is null or points to what the call reads
+/// there, alive until it returns; it writes to none.
+pub(super) unsafe fn call(number: libc::c_long, arguments: [usize; 6]) -> nix::Result<i32> {
     let [a, b, c, d, e, f] = arguments;
-    // SAFETY: the callers of this module pass numbers, descriptors that they borrow, and
-    // pointers to C strings and to `struct mount_attr` that live across the call; the kernel
-    // writes to none of them.
+    // SAFETY: the caller vouches for the pointers, and a number is one whatever its value.
     let result = unsafe { libc::syscall(number, a, b, c, d, e, f) };
     Errno::result(result).map(|n| n as i32)
 }
@@ -82,13 +85,19 @@ fn owned(fd: i32) -> OwnedFd {
 ///
 /// fsopen(2), Linux 5.2. ENODEV: the kernel does not know this file system.
 pub fn fsopen(kind: &CStr) -> Result<OwnedFd> {
-    let flags = libc::FSOPEN_CLOEXEC as usize;
-    call(
-        libc::SYS_fsopen,
-        [kind.as_ptr() as usize, flags, 0, 0, 0, 0],
-    )
-    .map(owned)
-    .map_err(|e| Error::syscall("fsopen", format_args!("{kind:?}, FSOPEN_CLOEXEC"), e as i32))
+    let arguments = [
+        kind.as_ptr() as usize,
+        libc::FSOPEN_CLOEXEC as usize,
+        0,
+        0,
+        0,
+        0,
+    ];
+    // SAFETY: fsopen(2) reads the C string `kind`, which is borrowed.
+    let result = unsafe { call(libc::SYS_fsopen, arguments) };
+    result
+        .map(owned)
+        .map_err(|e| Error::syscall("fsopen", format_args!("{kind:?}, FSOPEN_CLOEXEC"), e as i32))
 }
 
 /// A context that reconfigures the superblock of the mount at `fd`.
@@ -99,12 +108,10 @@ pub fn fspick(fd: BorrowedFd<'_>) -> Result<OwnedFd> {
     const FSPICK_EMPTY_PATH: usize = 8;
     let flags = FSPICK_CLOEXEC | FSPICK_EMPTY_PATH;
     let path = c"".as_ptr() as usize;
-    call(
-        libc::SYS_fspick,
-        [fd_argument(fd.as_raw_fd()), path, flags, 0, 0, 0],
-    )
-    .map(owned)
-    .map_err(|e| {
+    let arguments = [fd_argument(fd.as_raw_fd()), path, flags, 0, 0, 0];
+    // SAFETY: fspick(2) reads the path, a static C string.
+    let result = unsafe { call(libc::SYS_fspick, arguments) };
+    result.map(owned).map_err(|e| {
         let arguments = format!(
             r#"{}, "", FSPICK_CLOEXEC|FSPICK_EMPTY_PATH"#,
             fd.as_raw_fd()
@@ -127,10 +134,10 @@ pub fn fsconfig_set(context: BorrowedFd<'_>, key: &CStr, value: Option<&CStr>) -
     };
     let pointer = value.map_or(0, |v| v.as_ptr() as usize);
     let fd = fd_argument(context.as_raw_fd());
-    let result = call(
-        libc::SYS_fsconfig,
-        [fd, command as usize, key.as_ptr() as usize, pointer, 0, 0],
-    );
+    let arguments = [fd, command as usize, key.as_ptr() as usize, pointer, 0, 0];
+    // SAFETY: these commands read the C strings `key` and `value`, which are borrowed, or a
+    // null pointer where there is no value.
+    let result = unsafe { call(libc::SYS_fsconfig, arguments) };
     result.map(drop).map_err(|e| {
         let shown = value.map_or("NULL".to_owned(), |v| format!("{v:?}"));
         let arguments = format!("{}, {word}, {key:?}, {shown}, 0", context.as_raw_fd());
@@ -158,12 +165,12 @@ pub fn fsconfig_reconfigure(context: BorrowedFd<'_>) -> Result<()> {
 
 fn fsconfig_command(context: BorrowedFd<'_>, command: c_uint, word: &str) -> Result<()> {
     let fd = fd_argument(context.as_raw_fd());
-    call(libc::SYS_fsconfig, [fd, command as usize, 0, 0, 0, 0])
-        .map(drop)
-        .map_err(|e| {
-            let arguments = format!("{}, {word}, NULL, NULL, 0", context.as_raw_fd());
-            with_kernel_log(context, Error::syscall("fsconfig", arguments, e as i32))
-        })
+    // SAFETY: the commands of the two callers take null pointers.
+    let result = unsafe { call(libc::SYS_fsconfig, [fd, command as usize, 0, 0, 0, 0]) };
+    result.map(drop).map_err(|e| {
+        let arguments = format!("{}, {word}, NULL, NULL, 0", context.as_raw_fd());
+        with_kernel_log(context, Error::syscall("fsconfig", arguments, e as i32))
+    })
 }
 
 /// Puts the first message of the context's log in front of the error: it names the option
@@ -187,16 +194,16 @@ fn with_kernel_log(context: BorrowedFd<'_>, error: Error) -> Error {
 pub fn fsmount(context: BorrowedFd<'_>, set: u64) -> Result<OwnedFd> {
     let fd = fd_argument(context.as_raw_fd());
     let flags = libc::FSMOUNT_CLOEXEC as usize;
-    call(libc::SYS_fsmount, [fd, flags, set as usize, 0, 0, 0])
-        .map(owned)
-        .map_err(|e| {
-            let arguments = format!(
-                "{}, FSMOUNT_CLOEXEC, {}",
-                context.as_raw_fd(),
-                attribute_words(set)
-            );
-            Error::syscall("fsmount", arguments, e as i32)
-        })
+    // SAFETY: fsmount(2) takes numbers alone.
+    let result = unsafe { call(libc::SYS_fsmount, [fd, flags, set as usize, 0, 0, 0]) };
+    result.map(owned).map_err(|e| {
+        let arguments = format!(
+            "{}, FSMOUNT_CLOEXEC, {}",
+            context.as_raw_fd(),
+            attribute_words(set)
+        );
+        Error::syscall("fsmount", arguments, e as i32)
+    })
 }
 
 /// A copy of the mount at `source` that is attached nowhere: a bind mount to be.
@@ -210,12 +217,12 @@ pub fn open_tree(source: Place<'_>, flags: i32) -> Result<OwnedFd> {
     }
     let name = source.name()?;
     let directory = fd_argument(source.directory());
-    call(
-        libc::SYS_open_tree,
-        [directory, name.as_ptr() as usize, all as usize, 0, 0, 0],
-    )
-    .map(owned)
-    .map_err(|errno| open_tree_failed(source, flags, errno))
+    let arguments = [directory, name.as_ptr() as usize, all as usize, 0, 0, 0];
+    // SAFETY: open_tree(2) reads `name`, a C string that lives as long as this function.
+    let result = unsafe { call(libc::SYS_open_tree, arguments) };
+    result
+        .map(owned)
+        .map_err(|errno| open_tree_failed(source, flags, errno))
 }
 
 /// What [`open_tree`] says when the kernel answers `errno`.
@@ -252,12 +259,13 @@ pub fn move_mount(mount: BorrowedFd<'_>, target: Place<'_>) -> Result<()> {
         flags as usize,
         0,
     ];
-    call(libc::SYS_move_mount, arguments)
-        .map(drop)
-        .map_err(|e| {
-            let arguments = format!(r#"{}, "", {target}, {words}"#, mount.as_raw_fd());
-            Error::syscall("move_mount", arguments, e as i32)
-        })
+    // SAFETY: move_mount(2) reads a static C string and `name`, which lives as long as this
+    // function.
+    let result = unsafe { call(libc::SYS_move_mount, arguments) };
+    result.map(drop).map_err(|e| {
+        let arguments = format!(r#"{}, "", {target}, {words}"#, mount.as_raw_fd());
+        Error::syscall("move_mount", arguments, e as i32)
+    })
 }
 
 /// mount(2), for what the calls above cannot do and for kernels that lack them. `target` is

@@ -80,7 +80,9 @@ pub fn map_ids(mount: BorrowedFd<'_>, flags: i32, namespace: BorrowedFd<'_>) -> 
 pub fn has_mount_setattr() -> bool {
     let arguments = [fd_argument(-1), c"".as_ptr() as usize, 0, 0, 0, 0];
     // A structure of no size is refused before anything else is looked at.
-    call(libc::SYS_mount_setattr, arguments) == Err(Errno::EINVAL)
+    // SAFETY: the path is a static C string, and nothing is read of the structure.
+    let result = unsafe { call(libc::SYS_mount_setattr, arguments) };
+    result == Err(Errno::EINVAL)
 }
 
 fn set_attributes(
@@ -97,19 +99,20 @@ fn set_attributes(
         size_of::<MountAttr>(),
         0,
     ];
-    call(libc::SYS_mount_setattr, arguments)
-        .map(drop)
-        .map_err(|e| {
-            let recursive = if flags & libc::AT_RECURSIVE != 0 {
-                "|AT_RECURSIVE"
-            } else {
-                ""
-            };
-            let arguments = format!(
-                r#"{}, "", AT_EMPTY_PATH{recursive}, {{{}}}"#,
-                mount.as_raw_fd(),
-                words(),
-            );
-            Error::syscall("mount_setattr", arguments, e as i32)
-        })
+    // SAFETY: mount_setattr(2) reads a static C string and one `MountAttr` of the size given,
+    // which is borrowed.
+    let result = unsafe { call(libc::SYS_mount_setattr, arguments) };
+    result.map(drop).map_err(|e| {
+        let recursive = if flags & libc::AT_RECURSIVE != 0 {
+            "|AT_RECURSIVE"
+        } else {
+            ""
+        };
+        let arguments = format!(
+            r#"{}, "", AT_EMPTY_PATH{recursive}, {{{}}}"#,
+            mount.as_raw_fd(),
+            words(),
+        );
+        Error::syscall("mount_setattr", arguments, e as i32)
+    })
 }

@@ -6,10 +6,12 @@ use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
+use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus};
 use nix::unistd::Pid;
 
+use super::check;
 use crate::error::{Error, Result};
 
 /// `struct clone_args` of clone3(2), Linux 5.7 (with `cgroup`).
@@ -150,6 +152,7 @@ pub fn clone(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned> {
     }
     match result {
         Ok(0) => Ok(Cloned::Child { in_cgroup }),
+        Ok(pid) if pidfd < 0 => Err(end_without_pidfd(Pid::from_raw(pid))),
         Ok(pid) => Ok(Cloned::Parent(OwnedProcess {
             pid: Pid::from_raw(pid),
             // SAFETY: the kernel has stored a new descriptor in `pidfd`, and nobody else owns it.
@@ -164,8 +167,17 @@ pub fn clone(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned> {
     }
 }
 
+/// What clone(2) gives where CLONE_PIDFD is still a flag that it passes over, before Linux 5.2:
+/// a child that cannot be held. It is ended.
+fn end_without_pidfd(child: Pid) -> Error {
+    let _ = nix::sys::signal::kill(child, Signal::SIGKILL);
+    let _ = nix::sys::wait::waitpid(child, None);
+    Error::unsupported("clone(CLONE_PIDFD): this kernel is older than Linux 5.2 and has no pidfds")
+}
+
 fn clone3(args: &CloneArgs) -> nix::Result<i32> {
-    // SAFETY: `args` is a valid clone_args of the size given. Neither CLONE_VM nor a stack is
+    // SAFETY: `args` is a valid clone_args of the size given, whose one pointer is that to the
+    // descriptor, a live local of the caller's. Neither CLONE_VM nor a stack is
     // asked for, so the child runs on a copy of this memory; the process has one thread, so
     // no lock is held by a thread that the child does not have.
     let result = unsafe { libc::syscall(libc::SYS_clone3, args, size_of::<CloneArgs>()) };
@@ -256,14 +268,14 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> nix::Result<()> 
 /// setns(2): joins the namespace, or with a pidfd (Linux 5.8) all namespaces in `flags`.
 pub fn setns(fd: BorrowedFd<'_>, flags: u64) -> nix::Result<()> {
     // SAFETY: the call takes two integers.
-    let result = unsafe { libc::syscall(libc::SYS_setns, fd.as_raw_fd(), flags as i32) };
+    let result = unsafe { libc::syscall(libc::SYS_setns, fd.as_raw_fd(), flags) };
     Errno::result(result).map(drop)
 }
 
 /// unshare(2) with `CLONE_NEW*` flags, `CLONE_NEWTIME` among them.
 pub fn unshare(flags: u64) -> Result<()> {
     // SAFETY: the call takes one integer, and none of these flags touches memory.
-    let result = unsafe { libc::syscall(libc::SYS_unshare, flags as i32) };
+    let result = unsafe { libc::syscall(libc::SYS_unshare, flags) };
     Errno::result(result)
         .map(drop)
         .map_err(|errno| Error::syscall("unshare", clone_flags(flags), errno as i32))
@@ -308,20 +320,40 @@ pub fn reset_signals() {
     let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
 }
 
-/// prctl(2) with one number: `PR_SET_DUMPABLE`, `PR_SET_PDEATHSIG`, `PR_SET_NO_NEW_PRIVS`,
-/// `PR_SET_CHILD_SUBREAPER`, …
-pub fn prctl(option: i32, name: &str, value: u64) -> Result<()> {
-    // SAFETY: the options named above take plain numbers.
-    let result = unsafe { libc::prctl(option, value, 0u64, 0u64, 0u64) };
-    Errno::result(result)
-        .map(drop)
-        .map_err(|errno| Error::syscall("prctl", format_args!("{name}, {value}"), errno as i32))
+/// Whether processes of the same user may trace this one and look at its files in /proc,
+/// `PR_SET_DUMPABLE`. A change of ids, or a program that may not be read, takes that away too.
+pub fn set_dumpable(dumpable: bool) -> Result<()> {
+    let arguments = format_args!("PR_SET_DUMPABLE, {}", i32::from(dumpable));
+    check(prctl::set_dumpable(dumpable), "prctl", arguments)
+}
+
+/// No later execve(2) of this process or its descendants gives rights, `PR_SET_NO_NEW_PRIVS`.
+pub fn set_no_new_privs() -> Result<()> {
+    check(prctl::set_no_new_privs(), "prctl", "PR_SET_NO_NEW_PRIVS, 1")
+}
+
+/// Makes this process the parent of its descendants' orphans, `PR_SET_CHILD_SUBREAPER`.
+pub fn become_subreaper() -> Result<()> {
+    check(
+        prctl::set_child_subreaper(true),
+        "prctl",
+        "PR_SET_CHILD_SUBREAPER, 1",
+    )
+}
+
+/// Has the kernel send SIGKILL when the thread ends that made this process,
+/// `PR_SET_PDEATHSIG`. One that has ended before sends none.
+pub fn die_with_parent() -> Result<()> {
+    check(
+        prctl::set_pdeathsig(Signal::SIGKILL),
+        "prctl",
+        "PR_SET_PDEATHSIG, SIGKILL",
+    )
 }
 
 /// The name that ps(1) shows, at most 15 bytes, `PR_SET_NAME`.
 pub fn set_name(name: &CStr) {
-    // SAFETY: the kernel reads at most 16 bytes of a C string.
-    let _ = unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+    let _ = prctl::set_name(name);
 }
 
 /// Arguments and environment in the form that execve(2) reads.
