@@ -27,7 +27,7 @@ mod tests;
 use std::ffi::{CString, OsString};
 use std::io::{Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,7 @@ use nix::sys::wait::WaitStatus;
 use crate::error::{Context, Error, Phase, Result};
 use crate::log;
 use crate::plan::hooks::{Environment, Hook};
+use crate::sys::file::c_path;
 use crate::sys::process::OwnedProcess;
 use crate::sys::program::{self, Program};
 use crate::sys::{check, memory};
@@ -189,11 +190,6 @@ fn execute(hook: &Hook, state: &[u8], place: &Place, files: &Outputs) -> Result<
     }
 }
 
-fn c_path(path: &Path) -> Result<CString> {
-    CString::new(path.as_os_str().as_bytes())
-        .map_err(|_| Error::invalid("the path holds a NUL byte"))
-}
-
 /// The standard input of a hook. A file has no reader to wait for and no SIGPIPE.
 fn state_file(state: &[u8]) -> Result<std::fs::File> {
     let mut file = memory::anonymous_file(c"state")?;
@@ -251,8 +247,8 @@ fn timeout_of(left: Option<Duration>) -> PollTimeout {
     let Some(left) = left else {
         return PollTimeout::NONE;
     };
-    PollTimeout::try_from(left.as_millis().saturating_add(1).min(i32::MAX as u128) as i32)
-        .unwrap_or(PollTimeout::MAX)
+    let left = left.saturating_add(Duration::from_millis(1));
+    PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
 }
 
 /// One stream of a hook, of which the beginning is kept.

@@ -7,6 +7,7 @@
 
 mod cgroup;
 mod identity;
+pub mod mountinfo;
 mod resctrl;
 mod subordinate;
 

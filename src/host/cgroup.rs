@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, statfs};
 
-use super::Cgroup2;
+use super::{Cgroup2, mountinfo};
 
 /// None where no cgroup2 is mounted.
 pub fn probe() -> Option<Cgroup2> {
@@ -14,10 +14,7 @@ pub fn probe() -> Option<Cgroup2> {
     let usual = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"];
     let mount = match usual.into_iter().find(|path| is_cgroup2(path)) {
         Some(path) => PathBuf::from(path),
-        None => find_mount(
-            &std::fs::read_to_string("/proc/self/mountinfo").ok()?,
-            "cgroup2",
-        )?,
+        None => mountinfo::point_of("cgroup2")?,
     };
     let own = std::fs::read_to_string("/proc/self/cgroup")
         .ok()
@@ -30,41 +27,6 @@ pub fn probe() -> Option<Cgroup2> {
 
 fn is_cgroup2(path: &str) -> bool {
     statfs(path).is_ok_and(|fs| fs.filesystem_type() == CGROUP2_SUPER_MAGIC)
-}
-
-/// The mount point of the first file system of this kind in the text of mountinfo,
-/// proc_pid_mountinfo(5).
-pub fn find_mount(mountinfo: &str, kind: &str) -> Option<PathBuf> {
-    mountinfo.lines().find_map(|line| {
-        let (mount, fs) = line.split_once(" - ")?;
-        if fs.split(' ').next() != Some(kind) {
-            return None;
-        }
-        Some(PathBuf::from(unescape(mount.split(' ').nth(4)?)))
-    })
-}
-
-/// mountinfo writes blanks and backslashes as `\040` and so on.
-fn unescape(text: &str) -> String {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find('\\') {
-        out.push_str(&rest[..at]);
-        match rest
-            .get(at + 1..at + 4)
-            .and_then(|octal| u8::from_str_radix(octal, 8).ok())
-        {
-            Some(byte) => {
-                out.push(byte as char);
-                rest = &rest[at + 4..];
-            }
-            None => {
-                out.push('\\');
-                rest = &rest[at + 1..];
-            }
-        }
-    }
-    out + rest
 }
 
 /// The path of the line `0::PATH` of /proc/self/cgroup, cgroups(7), without its first slash.
@@ -88,16 +50,6 @@ pub fn parse_own(text: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn cgroup2_is_found_on_a_hybrid_host() {
-        let text = "30 24 0:26 / /sys/fs/cgroup ro,nosuid - tmpfs tmpfs ro,mode=755\n\
-                    31 30 0:27 / /odd\\040place rw,nosuid shared:9 - cgroup2 cgroup2 rw\n";
-        assert_eq!(
-            find_mount(text, "cgroup2"),
-            Some(PathBuf::from("/odd place"))
-        );
-    }
 
     #[test]
     fn the_own_cgroup_is_the_line_without_a_controller() {

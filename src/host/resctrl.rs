@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use super::cgroup::find_mount;
+use super::mountinfo;
 use crate::sys::file::file_system_magic_at;
 
 /// RDTGROUP_SUPER_MAGIC of linux/magic.h.
@@ -16,8 +16,5 @@ pub fn probe() -> Option<PathBuf> {
     if file_system_magic_at(usual) == Some(RDTGROUP_SUPER_MAGIC) {
         return Some(usual.into());
     }
-    find_mount(
-        &std::fs::read_to_string("/proc/self/mountinfo").ok()?,
-        "resctrl",
-    )
+    mountinfo::point_of("resctrl")
 }

@@ -150,8 +150,7 @@ impl Cgroup {
         };
         let devices = resources
             .and_then(|resources| resources.devices.as_deref())
-            .map(device_rules::plan)
-            .transpose()?;
+            .map(device_rules::plan);
         let placement = match options.cgroup_manager {
             CgroupManager::Systemd => plan_unit(bundle, options, host, devices.as_deref())?,
             _ => place(bundle, options, host),
@@ -253,7 +252,7 @@ pub fn for_update(given: &Resources, version: &str, warnings: &mut Vec<String>) 
     let devices = given.devices.as_deref().filter(|rules| !rules.is_empty());
     Ok(Change {
         settings,
-        devices: devices.map(device_rules::plan).transpose()?,
+        devices: devices.map(device_rules::plan),
     })
 }
 

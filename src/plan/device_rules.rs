@@ -4,7 +4,6 @@
 
 use super::cgroup::{DeviceRule, RuleKind};
 use crate::bundle::resources;
-use crate::error::Result;
 
 const MKNOD: u32 = 1;
 const READ: u32 = 2;
@@ -28,7 +27,7 @@ const DEFAULT_RULES: [(RuleKind, Option<u32>, Option<u32>, u32); 11] = [
 ];
 
 /// The rules of config.json, then the default ones.
-pub fn plan(given: &[resources::DeviceRule]) -> Result<Vec<DeviceRule>> {
+pub fn plan(given: &[resources::DeviceRule]) -> Vec<DeviceRule> {
     let mut rules: Vec<DeviceRule> = given.iter().map(plan_one).collect();
     rules.extend(
         DEFAULT_RULES.map(|(kind, major, minor, access)| DeviceRule {
@@ -39,7 +38,7 @@ pub fn plan(given: &[resources::DeviceRule]) -> Result<Vec<DeviceRule>> {
             access,
         }),
     );
-    Ok(rules)
+    rules
 }
 
 /// The checks have seen to it that type, numbers and access are legal.

@@ -99,7 +99,7 @@ pub struct MemoryPolicy {
 }
 
 /// SPEC: config.md#posix-process leaves the umask to the runtime; runc and crun take this.
-pub const DEFAULT_UMASK: u32 = 0o022;
+const DEFAULT_UMASK: u32 = 0o022;
 
 impl Process {
     /// The first process of a container.

@@ -139,7 +139,7 @@ impl Places {
     }
 
     /// Makes the folder of the images where it is missing, but not its parents.
-    pub fn make_images(&self) -> Result<()> {
+    fn make_images(&self) -> Result<()> {
         make(&self.images).context(|| "--image-path")
     }
 

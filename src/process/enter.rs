@@ -180,21 +180,15 @@ pub(super) fn differing_namespaces(init: Pid) -> Result<u64> {
         let theirs = nix::sys::stat::stat(path.as_str());
         match (own, theirs) {
             (Ok(own), Ok(theirs)) if own.st_ino != theirs.st_ino => flags |= kind.flag(),
-            (Ok(_), Ok(_)) => {}
-            // A kernel without this kind of namespace.
-            (Err(nix::errno::Errno::ENOENT), _) => {}
+            // Its own, or a kernel without this kind of namespace.
+            (Ok(_), Ok(_)) | (Err(Errno::ENOENT), _) => {}
             (_, Err(errno)) => {
-                return Err(
-                    Error::syscall("stat", format_args!("{path:?}"), errno as i32)
-                        .within("the container's init"),
-                );
+                let error = Error::syscall("stat", format_args!("{path:?}"), errno as i32);
+                return Err(error.within("the container's init"));
             }
-            (Err(errno), _) => {
-                return Err(Error::syscall(
-                    "stat",
-                    format_args!("\"/proc/self/ns/{name}\""),
-                    errno as i32,
-                ));
+            (Err(errno), Ok(_)) => {
+                let arguments = format_args!("\"/proc/self/ns/{name}\"");
+                return Err(Error::syscall("stat", arguments, errno as i32));
             }
         }
     }

@@ -6,7 +6,6 @@
 //!
 //! Runs in: parent.
 
-use std::ffi::OsString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
@@ -16,6 +15,7 @@ use nix::errno::Errno;
 use nix::sys::stat::SFlag;
 
 use crate::error::{Error, Result};
+use crate::host::mountinfo::{self, Mounted};
 use crate::plan::checkpoint::External;
 use crate::plan::namespaces::Kind;
 use crate::plan::{ContainerPath, HostPath, notify};
@@ -56,7 +56,7 @@ pub fn namespaces_of(external: &External, init: Identity) -> Result<Vec<Vec<u8>>
 /// For a dump: the mounts of a running container, each named as its place.
 pub fn mounts_of(external: &External, init: Identity) -> Result<Vec<Vec<u8>>> {
     let root = Root::open_host(&HostPath::new(format!("/proc/{}/root", init.pid)))?;
-    let points = mount_points(&format!("/proc/{}/mountinfo", init.pid))?;
+    let points = points(mountinfo::read(&format!("/proc/{}/mountinfo", init.pid))?);
     let own: Vec<PathBuf> = own_places(external)
         .map(|path| place_of(&root, path))
         .collect::<Result<_>>()?;
@@ -111,7 +111,7 @@ pub fn mounts_for(
     notify_directory: &Path,
 ) -> Vec<Vec<u8>> {
     let root = Root::open_host(rootfs).ok();
-    let points = mount_points("/proc/self/mountinfo").unwrap_or_default();
+    let points = points(mountinfo::read("/proc/self/mountinfo").unwrap_or_default());
     let mut list = List::default();
     // Names of config.json's own mounts go before those of what lies below another.
     let mut names = Vec::new();
@@ -213,31 +213,8 @@ fn below<'a>(points: &'a [PathBuf], top: &'a Path) -> impl Iterator<Item = &'a P
     points.filter(move |point| point.as_path() != top && point.starts_with(top))
 }
 
-/// The mount points of a mountinfo, proc_pid_mountinfo(5).
-fn mount_points(file: &str) -> Result<Vec<PathBuf>> {
-    let text = std::fs::read(file).map_err(|e| Error::io("open", file, &e))?;
-    let lines = text.split(|byte| *byte == b'\n');
-    Ok(lines
-        .filter_map(|line| line.split(|byte| *byte == b' ').nth(4))
-        .map(|field| PathBuf::from(OsString::from_vec(unescape(field))))
-        .collect())
-}
-
-/// Blanks and the like are written as `\040`.
-fn unescape(field: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(field.len());
-    let mut rest = field;
-    while let Some((first, tail)) = rest.split_first() {
-        let octal = tail.get(..3).filter(|_| *first == b'\\');
-        let code = octal
-            .and_then(|digits| std::str::from_utf8(digits).ok())
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        (rest, _) = match code {
-            Some(byte) => (&tail[3..], plain.push(byte)),
-            None => (tail, plain.push(*first)),
-        };
-    }
-    plain
+fn points(mounts: Vec<Mounted>) -> Vec<PathBuf> {
+    mounts.into_iter().map(|mount| mount.point).collect()
 }
 
 pub fn bytes(path: PathBuf) -> Vec<u8> {
@@ -248,14 +225,6 @@ pub fn bytes(path: PathBuf) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::plan::checkpoint::Bind;
-
-    #[test]
-    fn mount_points_are_read_as_the_kernel_writes_them() {
-        assert_eq!(unescape(br"/a\040b\134c"), br"/a b\c");
-        assert_eq!(unescape(br"/a\04"), br"/a\04");
-        let points = mount_points("/proc/self/mountinfo").unwrap();
-        assert!(points.contains(&PathBuf::from("/proc")), "{points:?}");
-    }
 
     #[test]
     fn below_is_not_beside() {

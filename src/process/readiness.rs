@@ -38,6 +38,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// behind READY=1, and fails where nobody is left to take it.
 const LINGER: Duration = Duration::from_millis(100);
 
+/// So many datagrams are passed on at a time, more than a queue holds as systemd sets it
+/// (net.unix.max_dgram_qlen): a payload that never stops to talk keeps nobody waiting.
+const AT_A_TIME: usize = 1024;
+
 /// The longest datagram that is read; a longer one is passed over.
 const LONGEST: usize = 4096;
 
@@ -106,7 +110,10 @@ impl Relay {
     /// with a warning: the payload runs, and nothing is to be undone.
     pub fn pass_on(&mut self) {
         let mut buffer = [0; LONGEST];
-        while let Some((length, fd)) = self.next(&mut buffer) {
+        for _ in 0..AT_A_TIME {
+            let Some((length, fd)) = self.next(&mut buffer) else {
+                break;
+            };
             let message = &buffer[..length];
             let sent = match fd {
                 Some(fd) if message == BARRIER => self.send(BARRIER, Some(fd.as_fd())),
@@ -138,13 +145,13 @@ impl Relay {
         }
         self.wait_until_taken();
         let deadline = Instant::now() + LINGER;
-        while is_readable(
-            self.container.as_fd(),
-            deadline.saturating_duration_since(Instant::now()),
-        ) {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || !is_readable(self.container.as_fd(), left) {
+                return Ok(());
+            }
             self.pass_on();
         }
-        Ok(())
     }
 
     /// sd_notify_barrier(3): the manager closes the other end of a pipe when it has read all
@@ -169,12 +176,10 @@ impl Relay {
 
     /// The next datagram of the container and the descriptor with it; None where there is none.
     fn next(&self, buffer: &mut [u8]) -> Option<(usize, Option<OwnedFd>)> {
-        loop {
-            match socket::receive(self.container.as_fd(), buffer) {
-                Ok(message) => return Some(message),
-                Err(nix::errno::Errno::EMSGSIZE) => {}
-                Err(_) => return None,
-            }
+        match socket::receive(self.container.as_fd(), buffer) {
+            // One that is too long says nothing.
+            Err(nix::errno::Errno::EMSGSIZE) => Some((0, None)),
+            received => received.ok(),
         }
     }
 

@@ -12,13 +12,14 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::host::mountinfo::{self, Mounted};
 use crate::state::{Identity, Record};
 
 const NAME: &str = "descriptors.json";
 
 /// What the streams of a container are to be called in its images.
 pub fn of(record: &Record, init: Identity) -> Result<Vec<String>> {
-    let mounts = read(&format!("/proc/{}/mountinfo", init.pid))?;
+    let mounts = mountinfo::read(&format!("/proc/{}/mountinfo", init.pid))?;
     let mut streams = record.streams.clone();
     for (number, stream) in streams.iter_mut().enumerate() {
         if let Some(file) = file_outside(init, number, &mounts) {
@@ -29,15 +30,12 @@ pub fn of(record: &Record, init: Identity) -> Result<Vec<String>> {
 }
 
 /// The name of a regular file that init has open and that is on none of its mounts.
-fn file_outside(init: Identity, number: usize, mounts: &str) -> Option<String> {
+fn file_outside(init: Identity, number: usize, mounts: &[Mounted]) -> Option<String> {
     let pid = init.pid;
     let file = std::fs::metadata(format!("/proc/{pid}/fd/{number}")).ok()?;
     let facts = std::fs::read_to_string(format!("/proc/{pid}/fdinfo/{number}")).ok()?;
-    let mount = mount_of(&facts)?;
-    let is_inside = mounts
-        .lines()
-        .any(|line| line.split(' ').next() == Some(mount));
-    let mount: u32 = mount.parse().ok()?;
+    let mount: u64 = mount_of(&facts)?.parse().ok()?;
+    let is_inside = mounts.iter().any(|inside| inside.id == mount);
     (file.is_file() && !is_inside).then(|| format!("file[{mount:x}:{:x}]", file.ino()))
 }
 
@@ -88,10 +86,6 @@ fn number(names: Vec<String>) -> Vec<(String, i32)> {
         }
     }
     numbered
-}
-
-fn read(path: &str) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|e| Error::io("open", path, &e))
 }
 
 #[cfg(test)]

@@ -311,7 +311,7 @@ fn open_symlink(path: &HostPath) -> Option<OwnedFd> {
 /// Makes a symbolic link like `link`.
 fn copy_symlink(request: &Request<'_>, link: BorrowedFd<'_>) -> Result<()> {
     let target = sys::file::readlinkat(link, c"")?;
-    let target = sys::file::c_name(&target.to_string_lossy())?;
+    let target = sys::file::c_path(target.as_ref())?;
     let (directory, name) = request.root.parent(&request.entry.destination)?;
     let name = sys::file::c_name(name)?;
     match sys::file::symlinkat(&target, directory.as_fd(), &name) {

@@ -14,7 +14,7 @@ use super::graph::{Compare, Id, Node, Test};
 use crate::error::{Error, Result};
 
 /// `BPF_MAXINSNS`, linux/bpf_common.h.
-pub const MAX_INSTRUCTIONS: usize = 4096;
+const MAX_INSTRUCTIONS: usize = 4096;
 
 const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
 const AND: u16 = 0x54; // BPF_ALU | BPF_AND | BPF_K

@@ -60,7 +60,7 @@ pub fn set_ids_and_capabilities(process: &Process, own: Option<BorrowedFd>) -> R
 
 /// Takes every capability that `wanted.bounding` lacks from the bounding set, up to the last
 /// one that the running kernel has. Needs CAP_SETPCAP, unless there is nothing to take.
-pub fn drop_bounding(wanted: &Capabilities) -> Result<()> {
+fn drop_bounding(wanted: &Capabilities) -> Result<()> {
     for number in (0..64).filter(|n| !has(wanted.bounding, *n)) {
         match capability::drop_from_bounding_set(number) {
             Ok(true) => {}

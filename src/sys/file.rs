@@ -5,6 +5,7 @@
 
 use std::ffi::{CStr, CString, OsString};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag};
@@ -253,6 +254,12 @@ pub fn c_name(name: &str) -> Result<CString> {
         .map_err(|_| crate::error::Error::invalid(format!("{name:?} contains a null byte")))
 }
 
+/// A whole path as the kernel takes it.
+pub fn c_path(path: &Path) -> Result<CString> {
+    CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| crate::error::Error::invalid(format!("{path:?} contains a null byte")))
+}
+
 fn kind_word(kind: SFlag) -> &'static str {
     match kind {
         SFlag::S_IFCHR => "S_IFCHR",
@@ -341,7 +348,8 @@ pub fn set_attribute(fd: BorrowedFd<'_>, name: &CStr, value: &CStr) -> Result<()
 
 /// An extended attribute of at most 64 bytes, getxattr(2). None where there is none, or it
 /// cannot be read.
-pub fn short_attribute(path: &CStr, name: &CStr) -> Option<Vec<u8>> {
+pub fn short_attribute(path: &Path, name: &CStr) -> Option<Vec<u8>> {
+    let path = c_path(path).ok()?;
     let mut value = vec![0u8; 64];
     // SAFETY: path and name are C strings, and the kernel writes at most the given number of
     // bytes into the buffer, which has that many.

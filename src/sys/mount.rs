@@ -6,11 +6,11 @@
 use std::ffi::{CStr, CString, c_uint};
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
 
+use super::file;
 pub use super::mount_attributes::{Attributes, has_mount_setattr, map_ids, mount_setattr};
 use super::words::{attribute_words, mount_flag_words};
 use crate::error::{Error, Result};
@@ -38,7 +38,7 @@ impl Place<'_> {
         match self {
             Place::Fd(_) => Ok(CString::default()),
             Place::Entry(_, name) => Ok((*name).to_owned()),
-            Place::Host(path) => c_path(path),
+            Place::Host(path) => file::c_path(path),
         }
     }
 }
@@ -51,11 +51,6 @@ impl fmt::Display for Place<'_> {
             Place::Host(path) => write!(f, "AT_FDCWD, {path:?}"),
         }
     }
-}
-
-fn c_path(path: &Path) -> Result<CString> {
-    CString::new(path.as_os_str().as_bytes())
-        .map_err(|_| Error::invalid(format!("{path:?} contains a null byte")))
 }
 
 /// Calls the kernel by number: what a call returns is a descriptor, a count or zero.

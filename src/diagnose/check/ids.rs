@@ -2,8 +2,6 @@
 //!
 //! Runs in: parent.
 
-use std::ffi::CString;
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -46,7 +44,9 @@ pub fn of_host(host: &Host) -> Vec<Finding> {
     };
     let mut findings = Vec::new();
     let user = &subordinate.user;
-    if !subordinate.tools {
+    if subordinate.tools {
+        findings.extend(judge_tools(&find_tools(), has_no_new_privileges()));
+    } else {
         findings.push(
             Finding::warning(
                 "newuidmap",
@@ -54,8 +54,6 @@ pub fn of_host(host: &Host) -> Vec<Finding> {
             )
             .hint("install the package uidmap or shadow-utils"),
         );
-    } else {
-        findings.extend(judge_tools(&find_tools(), has_no_new_privileges()));
     }
     for (file, option, ranges) in [
         ("/etc/subuid", "--add-subuids", &subordinate.uids),
@@ -147,10 +145,7 @@ fn find_tools() -> Vec<Tool> {
 
 /// capabilities(7), "File capabilities": `struct vfs_cap_data`, in little endian.
 fn has_file_capability(path: &Path, number: u8) -> bool {
-    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else {
-        return false;
-    };
-    sys::file::short_attribute(&path, c"security.capability")
+    sys::file::short_attribute(path, c"security.capability")
         .is_some_and(|value| permits(&value, number))
 }
 

@@ -3,11 +3,14 @@
 //!
 //! Runs in: parent.
 
+use std::borrow::Cow;
+
 use super::Finding;
 use crate::bundle::Bundle;
 use crate::diagnose::hints::Situation;
 use crate::error::Error;
 use crate::host::Host;
+use crate::host::mountinfo::{self, Mounted};
 use crate::plan::Plan;
 use crate::plan::namespaces::Kind;
 use crate::plan::rootfs::{Mount, Source};
@@ -27,8 +30,8 @@ pub fn findings(bundle: &Bundle, plan: &Plan, host: &Host, situation: &Situation
     let in_user_namespace =
         plan.namespaces.is_private(Kind::User) || !host.in_initial_user_namespace();
     if in_user_namespace {
-        let mountinfo = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let of_mount = |mount| of_pseudo(mount, plan, &mountinfo, situation);
+        let here = mountinfo::read("/proc/self/mountinfo").unwrap_or_default();
+        let of_mount = |mount| of_pseudo(mount, plan, &here, situation);
         findings.extend(plan.rootfs.mounts.iter().filter_map(of_mount));
     }
     findings
@@ -75,14 +78,14 @@ fn of_profile(bundle: &Bundle) -> Option<Finding> {
 fn of_pseudo(
     mount: &Mount,
     plan: &Plan,
-    mountinfo: &str,
+    here: &[Mounted],
     situation: &Situation,
 ) -> Option<Finding> {
     let index = mount.index?;
     let place = format!("mounts[{index}] ({})", mount.destination);
     let finding = match &mount.source {
         Source::Proc(_) if plan.namespaces.is_new(Kind::Pid) => {
-            let covered = covered_in_proc(mountinfo);
+            let covered = covered_in_proc(here);
             let first = covered.first()?;
             let error = Error::unsupported(format!(
                 "{place}: parts of this host's procfs are covered ({first} for one), as inside another container: a user namespace may not mount one that shows them"
@@ -107,16 +110,16 @@ fn of_pseudo(
 
 /// The mounts on the procfs at /proc, less those on directories that the kernel keeps empty for
 /// other file systems: it does not mind these.
-fn covered_in_proc(mountinfo: &str) -> Vec<String> {
+fn covered_in_proc(mounts: &[Mounted]) -> Vec<String> {
     const KEPT_EMPTY: [&str; 3] = [
         "/proc/sys/fs/binfmt_misc",
         "/proc/fs/nfsd",
         "/proc/openprom",
     ];
-    let targets = mountinfo.lines().filter_map(|line| line.split(' ').nth(4));
-    targets
-        .filter(|target| target.starts_with("/proc/") && !KEPT_EMPTY.contains(target))
-        .map(str::to_owned)
+    let points = mounts.iter().map(|mount| mount.point.to_string_lossy());
+    points
+        .filter(|point| point.starts_with("/proc/") && !KEPT_EMPTY.contains(&point.as_ref()))
+        .map(Cow::into_owned)
         .collect()
 }
 
@@ -136,7 +139,8 @@ mod tests {
         let config = example(false);
         let plan = golden::plan(config, CreateOptions::default(), &golden::podman());
         let judge = |mountinfo: &str| {
-            let judge = |mount| of_pseudo(mount, &plan, mountinfo, &Situation::default());
+            let here = mountinfo::parse(mountinfo.as_bytes());
+            let judge = |mount| of_pseudo(mount, &plan, &here, &Situation::default());
             let findings: Vec<Finding> = plan.rootfs.mounts.iter().filter_map(judge).collect();
             findings
         };

@@ -2,8 +2,6 @@
 //!
 //! Runs in: parent.
 
-use std::ffi::CString;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -12,7 +10,7 @@ use nix::sys::statvfs::statvfs;
 use super::Finding;
 use super::access::{Identity, Owner, READ, SEARCH, WRITE, closed_folder};
 use crate::diagnose::hints::Situation;
-use crate::error::{Context, Error};
+use crate::error::Error;
 use crate::host::Host;
 use crate::plan::namespaces::Kind;
 use crate::plan::rootfs::{Mount, Source};
@@ -118,12 +116,10 @@ fn missing(
         )),
         _ => failed,
     };
-    let failed: Result<(), Error> = Err(failed);
-    let failed = failed.at(&wants.pointer, || wants.place.clone());
-    let finding = match &failed {
-        Err(error) => Finding::error("mount-source", error, situation),
-        Ok(()) => Finding::note("mount-source", wants.place.clone()),
-    };
+    let failed = failed
+        .within(wants.place.clone())
+        .with_pointer(wants.pointer.clone());
+    let finding = Finding::error("mount-source", &failed, situation);
     let hooks = &plan.hooks;
     if hooks.prestart.is_empty() && hooks.create_runtime.is_empty() {
         return finding;
@@ -197,8 +193,7 @@ fn of_owner(path: &Path, owner: Owner, payload: &Identity, wants: &Wants) -> Opt
 
 /// Whether the mode is not the whole truth, acl(5).
 fn has_access_list(path: &Path) -> bool {
-    let path = CString::new(path.as_os_str().as_bytes());
-    path.is_ok_and(|path| sys::file::short_attribute(&path, c"system.posix_acl_access").is_some())
+    sys::file::short_attribute(path, c"system.posix_acl_access").is_some()
 }
 
 #[cfg(test)]
