@@ -24,14 +24,6 @@ tests! {
     "config.md#posix-platform-hooks" Must hooks_get_the_state_on_standard_input;
     "config.md#posix-platform-hooks" Must hooks_get_their_own_args_and_env;
     "config.md#posix-platform-hooks" Must a_hook_that_takes_too_long_is_ended;
-    "runtime.md#lifecycle" Must a_failing_prestart_hook_ends_create;
-    "runtime.md#lifecycle" Must a_failing_create_runtime_hook_ends_create;
-    "runtime.md#lifecycle" Must a_failing_create_container_hook_ends_create;
-    "runtime.md#lifecycle" Must a_failing_start_container_hook_keeps_the_program_from_running;
-    "runtime.md#lifecycle" Must a_failing_poststart_hook_is_reported;
-    "runtime.md#lifecycle" Must a_failing_poststop_hook_does_not_keep_the_container;
-    "runtime.md#lifecycle" Must poststop_hooks_run_after_a_create_that_failed;
-    "config.md#posix-platform-hooks" Must a_missing_hook_program_is_an_error;
     "config.md#posix-platform-hooks" Must hooks_run_with_run_too;
     "config.md#posix-platform-hooks" Should hooks_have_no_descriptors_of_the_runtime;
 }
@@ -51,7 +43,7 @@ fn reporting(probe: &Path, log: &Path, status: &str) -> Value {
 }
 
 /// The same for each kind: startContainer sees the container's paths, all others the host's.
-fn report_from(case: &Case, bundle: &mut Bundle, kind: &str, status: &str) -> PathBuf {
+pub(super) fn report_from(case: &Case, bundle: &mut Bundle, kind: &str, status: &str) -> PathBuf {
     let (hook, log) = if kind == "startContainer" {
         (
             reporting(
@@ -77,7 +69,7 @@ fn reports(log: &Path) -> Verdict<Vec<HookReport>> {
         .collect()
 }
 
-fn only_report(log: &Path) -> Verdict<HookReport> {
+pub(super) fn only_report(log: &Path) -> Verdict<HookReport> {
     let mut all = reports(log)?;
     equal("reports", all.len(), 1)?;
     Ok(all.remove(0))
@@ -300,86 +292,6 @@ fn a_hook_that_takes_too_long_is_ended(case: &Case) -> Verdict {
         start.elapsed().as_secs() < 10,
         "it took more than ten seconds to give up",
     )
-}
-
-/// `create` must fail when a hook of this kind does.
-fn failing_ends_create(case: &Case, kind: &str) -> Verdict {
-    let mut bundle = case.bundle()?;
-    let log = report_from(case, &mut bundle, kind, "3");
-    case.create_refused(&bundle)?;
-    only_report(&log).map(drop)
-}
-
-fn poststop_hooks_run_after_a_create_that_failed(case: &Case) -> Verdict {
-    let mut bundle = case.bundle()?;
-    report_from(case, &mut bundle, "createRuntime", "3");
-    let log = report_from(case, &mut bundle, "poststop", "0");
-    case.create_refused(&bundle)?;
-    only_report(&log).map(drop)
-}
-
-fn a_failing_prestart_hook_ends_create(case: &Case) -> Verdict {
-    failing_ends_create(case, "prestart")
-}
-
-fn a_failing_create_runtime_hook_ends_create(case: &Case) -> Verdict {
-    failing_ends_create(case, "createRuntime")
-}
-
-fn a_failing_create_container_hook_ends_create(case: &Case) -> Verdict {
-    failing_ends_create(case, "createContainer")
-}
-
-fn a_failing_start_container_hook_keeps_the_program_from_running(case: &Case) -> Verdict {
-    let mut bundle = case.bundle()?;
-    report_from(case, &mut bundle, "startContainer", "3");
-    bundle.answers(&[Ask::Create("/tmp/ran".into())])?;
-    case.create_call(&bundle)?.run()?.succeeded()?;
-    // Whether start itself reports it differs; that the program does not run is what counts.
-    case.runtime(["start", &case.id]).run()?;
-    case.wait_for("status stopped", || {
-        let outcome = case.runtime(["state", &case.id]).run()?;
-        Ok((outcome.status != 0 || outcome.stdout.contains("stopped")).then_some(()))
-    })?;
-    holds(!bundle.inside("/tmp/ran").exists(), "the program ran")
-}
-
-fn a_failing_poststart_hook_is_reported(case: &Case) -> Verdict {
-    let mut bundle = case.bundle()?;
-    let log = report_from(case, &mut bundle, "poststart", "3");
-    bundle.serves();
-    let created = case.create_call(&bundle)?.run()?;
-    // runc runs these hooks at create; that is another test's matter.
-    let outcome = if created.status == 0 {
-        case.runtime(["start", &case.id]).run()?
-    } else {
-        created
-    };
-    only_report(&log)?;
-    holds(
-        outcome.status != 0 || !outcome.stderr.trim().is_empty(),
-        format!("not a word: {}", outcome.told()),
-    )
-}
-
-fn a_failing_poststop_hook_does_not_keep_the_container(case: &Case) -> Verdict {
-    let mut bundle = case.bundle()?;
-    let log = report_from(case, &mut bundle, "poststop", "3");
-    let container = case.started(&mut bundle)?;
-    container.stop()?;
-    // The specification wants a warning; runc makes it an error of delete.
-    container.verb("delete").run()?;
-    only_report(&log)?;
-    holds(
-        container.verb("state").run()?.status != 0,
-        "state still knows the container",
-    )
-}
-
-fn a_missing_hook_program_is_an_error(case: &Case) -> Verdict {
-    let mut bundle = case.bundle()?;
-    bundle.hook("createRuntime", json!({"path": "/no/such/hook"}));
-    case.create_refused(&bundle).map(drop)
 }
 
 fn hooks_run_with_run_too(case: &Case) -> Verdict {

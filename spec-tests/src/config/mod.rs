@@ -1,6 +1,7 @@
 //! config.md: what every platform has.
 
 mod capabilities;
+mod failing_hooks;
 mod hooks;
 mod id_maps;
 mod invalid;
@@ -25,5 +26,6 @@ pub const TESTS: &[&[Test]] = &[
     user::TESTS,
     capabilities::TESTS,
     hooks::TESTS,
+    failing_hooks::TESTS,
     invalid::TESTS,
 ];
