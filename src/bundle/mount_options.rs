@@ -154,15 +154,18 @@ pub const WORDS: &[(&str, Meaning)] = &[
 
 /// What `option` asks for; none if it is the file system's own.
 pub fn meaning(option: &str) -> Option<Meaning> {
-    // crun's `idmap=uids=…;gids=…` carries its maps with it.
-    let word = match option.split_once('=') {
-        Some((word @ ("idmap" | "ridmap"), _)) => word,
-        _ => option,
-    };
-    WORDS
-        .binary_search_by_key(&word, |(name, _)| name)
-        .ok()
-        .map(|at| WORDS[at].1)
+    match WORDS.binary_search_by_key(&option, |(name, _)| name) {
+        Ok(at) => Some(WORDS[at].1),
+        Err(_) => id_map_word(option).map(|recursive| Meaning::IdMap { recursive }),
+    }
+}
+
+/// Whether `option` asks for an id map, and if so whether that reaches below the mount. crun's
+/// `idmap=uids=…;gids=…` carries its maps with it.
+pub fn id_map_word(option: &str) -> Option<bool> {
+    let below = option.strip_prefix('r');
+    let rest = below.unwrap_or(option).strip_prefix("idmap")?;
+    (rest.is_empty() || rest.starts_with('=')).then_some(below.is_some())
 }
 
 #[cfg(test)]
@@ -179,6 +182,18 @@ mod tests {
         assert_eq!(
             meaning("idmap=uids=@0-1000-1"),
             Some(Meaning::IdMap { recursive: false })
+        );
+        let words = [
+            "idmap",
+            "ridmap",
+            "ridmap=uids=0-1-1",
+            "rridmap",
+            "idmapped",
+            "ro",
+        ];
+        assert_eq!(
+            words.map(id_map_word),
+            [Some(false), Some(true), Some(true), None, None, None]
         );
     }
 }

@@ -43,7 +43,7 @@ impl Scene {
         words.extend(line.split_whitespace().map(OsString::from));
         match parse(words)? {
             // Not `Call::run`: it may start the program again, which here is all of the tests.
-            Parsed::Call(call) => (call.entry.run)(&call.matches, &call.global),
+            Parsed::Call(mut call) => (call.entry.run)(&mut call.matches, &call.global),
             _ => panic!("{line}"),
         }
     }

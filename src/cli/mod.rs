@@ -108,7 +108,7 @@ struct Entry {
     works: fn() -> Result<()>,
     shielded: bool,
     options: fn(Command) -> Command,
-    run: fn(&ArgMatches, &Global) -> Result<u8>,
+    run: fn(&mut ArgMatches, &Global) -> Result<u8>,
 }
 
 const fn entry<V: Verb>() -> Entry {
@@ -121,7 +121,7 @@ const fn entry<V: Verb>() -> Entry {
         shielded: V::SHIELDED,
         options: V::augment_args,
         run: |matches, global| {
-            V::from_arg_matches(matches)
+            V::from_arg_matches_mut(matches)
                 .map_err(|e| parse::usage_error(&e))?
                 .run(global)
         },
@@ -151,12 +151,12 @@ pub struct Call {
 
 impl Call {
     /// Carries the verb out and returns the exit status, that of the payload included.
-    pub fn run(self) -> Result<u8> {
+    pub fn run(mut self) -> Result<u8> {
         // A binary of tests would begin all of them again.
         if self.entry.shielded && !cfg!(test) {
             shield::raise()?;
         }
-        (self.entry.run)(&self.matches, &self.global)
+        (self.entry.run)(&mut self.matches, &self.global)
     }
 
     /// The exit status of this verb where `run` fails.

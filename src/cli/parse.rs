@@ -37,7 +37,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
     let command = global_command();
     let words = arguments.split_off(1);
     arguments.extend(spelling::unify(&command, words));
-    let matches = match command.try_get_matches_from(arguments.iter()) {
+    let mut matches = match command.try_get_matches_from(arguments.iter()) {
         Ok(matches) => matches,
         Err(e) if e.kind() == ErrorKind::DisplayHelp => {
             return Ok(Parsed::Text(help_of_everything()));
@@ -47,7 +47,7 @@ pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
     if matches.get_flag("version") {
         return Ok(Parsed::Text(version::text()));
     }
-    let global = Global::from_arg_matches(&matches).map_err(|e| usage_error(&e))?;
+    let global = Global::from_arg_matches_mut(&mut matches).map_err(|e| usage_error(&e))?;
     global.configure_log()?;
     let Some((name, rest)) = matches.subcommand() else {
         return Err(Error::new(Kind::Usage, help_of_everything()));

@@ -4,6 +4,7 @@
 
 use super::{Host, IdRange};
 use crate::error::{Error, Result};
+use crate::sys::capability;
 
 /// What ids mean in a user namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,7 +59,7 @@ pub fn probe() -> Result<Host> {
     Ok(Host {
         euid: nix::unistd::geteuid().as_raw(),
         egid: nix::unistd::getegid().as_raw(),
-        capabilities: effective_capabilities(),
+        capabilities: capability::get().map_or(0, |sets| sets.effective),
         last_capability: last_capability(),
         has_kcore: std::path::Path::new(KCORE).exists(),
         user_namespace: UserNamespace::own()?,
@@ -103,26 +104,27 @@ fn parse_id_map(text: &str) -> Vec<IdRange> {
         .collect()
 }
 
-fn effective_capabilities() -> u64 {
-    caps::read(None, caps::CapSet::Effective)
-        .unwrap_or_default()
-        .into_iter()
-        .fold(0, |mask, capability| mask | capability.bitmask())
-}
-
-/// By the name of the kernel's own file; capabilities(7), Linux 3.2.
+/// By asking for the first that is not there, since /proc/sys may be another container's.
 fn last_capability() -> u8 {
+    // Of every kernel since 5.9, so that the answer takes two calls.
     const CAP_CHECKPOINT_RESTORE: u8 = 40;
-    std::fs::read_to_string("/proc/sys/kernel/cap_last_cap")
-        .ok()
-        .and_then(|text| text.trim().parse().ok())
-        .filter(|last| *last < 64)
-        .unwrap_or(CAP_CHECKPOINT_RESTORE)
+    let is_known = |number: &u8| capability::is_in_bounding_set((*number).into()).is_some();
+    let last = match is_known(&CAP_CHECKPOINT_RESTORE) {
+        true => (CAP_CHECKPOINT_RESTORE..64).take_while(is_known).last(),
+        false => (0..CAP_CHECKPOINT_RESTORE).rev().find(is_known),
+    };
+    last.unwrap_or(CAP_CHECKPOINT_RESTORE)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_capability_is_the_kernels() {
+        let text = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap();
+        assert_eq!(Ok(last_capability()), text.trim().parse());
+    }
 
     #[test]
     fn the_first_user_namespace_is_known_by_its_map() {

@@ -8,7 +8,7 @@ use super::rootfs::{MountIdMap, MountIds};
 use crate::bundle::config::Mount;
 use crate::bundle::id_map::{self, IdMaps};
 use crate::bundle::linux::Linux;
-use crate::bundle::mount_options::{Meaning, meaning};
+use crate::bundle::mount_options::id_map_word;
 use crate::error::{Error, Result};
 use crate::host::Host;
 
@@ -20,10 +20,7 @@ pub fn is_mapped(mount: &Mount) -> bool {
 /// The options `idmap` and `ridmap`, and whether they reach below.
 fn words(mount: &Mount) -> impl Iterator<Item = (&str, bool)> {
     let options = mount.options.iter();
-    options.filter_map(|option| match meaning(option) {
-        Some(Meaning::IdMap { recursive }) => Some((option.as_str(), recursive)),
-        _ => None,
-    })
+    options.filter_map(|option| Some((option.as_str(), id_map_word(option)?)))
 }
 
 /// The id map of one mount: its own, else that of the container's user namespace.

@@ -35,17 +35,21 @@ impl ContainerPath {
     /// Takes a path as config.json writes it, relative ones as seen from the root, and
     /// removes `.` and `..` lexically, as the root directory itself would.
     pub fn new(path: &str) -> ContainerPath {
-        let mut parts: Vec<&str> = Vec::new();
+        let mut normal = String::with_capacity(path.len() + 1);
         for part in path.split('/') {
             match part {
                 "" | "." => {}
-                ".." => {
-                    parts.pop();
+                ".." => normal.truncate(normal.rfind('/').unwrap_or(0)),
+                part => {
+                    normal.push('/');
+                    normal.push_str(part);
                 }
-                part => parts.push(part),
             }
         }
-        ContainerPath(format!("/{}", parts.join("/")))
+        if normal.is_empty() {
+            normal.push('/');
+        }
+        ContainerPath(normal)
     }
 
     /// With the leading slash.

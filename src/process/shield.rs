@@ -7,8 +7,9 @@
 //! write to: a detached read-only mount of the same file, which costs three system calls, or
 //! where that is not allowed a sealed copy in memory.
 //!
-//! On x86_64 the first of the two ways is gone before the C library has started, by
-//! `sys::early`, which costs half a millisecond less; what is here is for all that it leaves.
+//! On x86_64 the question is asked, and the first of the two ways gone, before the C library has
+//! started, by `sys::early`, which costs half a millisecond less; what is here is for all that it
+//! leaves.
 //!
 //! Runs in: parent, first of all, with one thread and no descriptor but the caller's.
 
@@ -24,7 +25,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::AccessFlags;
 
 use crate::error::{Context, Error, Result};
-use crate::sys::{check, entry, mount, process};
+use crate::sys::{check, early, entry, mount, process};
 
 const OWN_BINARY: &str = "/proc/self/exe";
 
@@ -32,7 +33,7 @@ const OWN_BINARY: &str = "/proc/self/exe";
 /// the caller's reach.
 pub fn raise() -> Result<()> {
     // A test that calls a verb would start all tests again, from a copy without a path.
-    if cfg!(test) || !is_writable()? {
+    if cfg!(test) || early::is_out_of_reach() || !is_writable()? {
         return Ok(());
     }
     let copy = match read_only_mount() {

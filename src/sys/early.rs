@@ -17,7 +17,16 @@
 //!
 //! Runs in: parent, before main.
 
-use std::arch::global_asm;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Set by the code below, where it finds that the caller cannot write to the binary.
+static OUT_OF_REACH: AtomicBool = AtomicBool::new(false);
+
+/// Whether it is known already that the caller cannot write to the binary: that of another
+/// user, or the copy.
+pub fn is_out_of_reach() -> bool {
+    OUT_OF_REACH.load(Ordering::Relaxed)
+}
 
 // The arguments are those of execve(2): at the stack pointer argc, then argv with a null at its
 // end, then envp. The C library's `_start` gets the stack and rdx as the kernel left them.
@@ -27,7 +36,8 @@ use std::arch::global_asm;
 // The words are compared four and eight bytes at a time. That reads beyond the end of a shorter
 // one, but never beyond the stack: behind argv's strings lie envp's, the program's name and
 // eight bytes of zero (the kernel's fs/exec.c).
-global_asm!(
+#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+std::arch::global_asm!(
     ".pushsection .rodata.rt_entry, \"a\"",
     "2: .asciz \"/proc/self/exe\"",
     "3: .asciz \"\"",
@@ -70,9 +80,15 @@ global_asm!(
     "mov r10d, {at_eaccess}",
     "syscall",
     "test rax, rax",
-    "jnz 9f",
+    "jz 7f",
+    "cmp rax, -{eacces}",
+    "je 6f",
+    "cmp rax, -{erofs}",
+    "jne 9f",
+    "6: mov byte ptr [rip + {out_of_reach}], 1",
+    "jmp 9f",
     // open_tree(AT_FDCWD, "/proc/self/exe", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC)
-    "mov eax, {open_tree}",
+    "7: mov eax, {open_tree}",
     "mov rdi, {at_fdcwd}",
     "lea rsi, [rip + 2b]",
     "mov edx, {open_tree_flags}",
@@ -110,6 +126,9 @@ global_asm!(
     "mov rdx, r12",
     "xor ebp, ebp",
     "jmp _start",
+    out_of_reach = sym OUT_OF_REACH,
+    eacces = const libc::EACCES,
+    erofs = const libc::EROFS,
     faccessat2 = const libc::SYS_faccessat2,
     open_tree = const libc::SYS_open_tree,
     mount_setattr = const libc::SYS_mount_setattr,

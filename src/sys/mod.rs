@@ -10,8 +10,7 @@
 pub mod bpf;
 pub mod capability;
 pub mod descriptor;
-#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
-mod early;
+pub mod early;
 pub mod entry;
 pub mod file;
 pub mod keyring;

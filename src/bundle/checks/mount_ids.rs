@@ -7,7 +7,7 @@ use super::namespaces::{fault, overlapped};
 use super::{Check, Report, Run};
 use crate::bundle::config::Config;
 use crate::bundle::id_map;
-use crate::bundle::mount_options::Meaning;
+use crate::bundle::mount_options::id_map_word;
 
 pub const CHECKS: &[Check] = &[
     Check {
@@ -45,19 +45,17 @@ fn mount_maps_uids_and_gids(config: &Config, report: &mut Report) {
             } else {
                 "gidMappings"
             };
-            report.add(
-                format!("{}/{missing}", shape.pointer),
-                "is missing: one comes with the other",
-            );
+            report.add(shape.place(missing), "is missing: one comes with the other");
         }
     }
 }
 
 /// The options of a mount that are about its ids, with their places.
 fn words<'a>(shape: &'a Shape<'_>) -> impl Iterator<Item = (String, &'a str)> {
-    shape.options().filter_map(|(pointer, option, meaning)| {
-        matches!(meaning, Some(Meaning::IdMap { .. })).then_some((pointer, option))
-    })
+    let words = shape.options();
+    words
+        .filter(|(_, option)| id_map_word(option).is_some())
+        .map(|(n, option)| (shape.place_of_option(n), option))
 }
 
 fn idmap_reads_as_a_map(config: &Config, report: &mut Report) {
@@ -115,12 +113,12 @@ fn mount_can_be_id_mapped(config: &Config, report: &mut Report) {
         let first_word = words(&shape).next();
         let pointer = match (first_word, shape.mount.uid_mappings.is_empty()) {
             (Some((pointer, _)), _) => pointer,
-            (None, false) => format!("{}/uidMappings", shape.pointer),
+            (None, false) => shape.place("uidMappings"),
             (None, true) => continue,
         };
-        if shape.remount {
+        if shape.is_remount() {
             report.add(pointer, "the ids of a mount that is there cannot be mapped");
-        } else if !shape.bind && WITHOUT_ID_MAPS.contains(&shape.kind()) {
+        } else if !shape.is_bind() && WITHOUT_ID_MAPS.contains(&shape.kind()) {
             report.add(
                 pointer,
                 format!("the kernel maps no ids of a {}", shape.kind()),

@@ -51,45 +51,50 @@ pub const CHECKS: &[Check] = &[
     },
 ];
 
-/// What the options make of a mount.
+/// A mount and its number. What its options make of it is found out, and its place written,
+/// only where a check comes to that: every start runs all checks.
 pub struct Shape<'a> {
     pub mount: &'a Mount,
-    /// The place, `/mounts/3`.
-    pub pointer: String,
-    pub bind: bool,
-    pub remount: bool,
+    n: usize,
 }
 
 pub fn shapes(config: &Config) -> impl Iterator<Item = Shape<'_>> {
-    config.mounts.iter().enumerate().map(|(n, mount)| {
-        let has = |wanted: fn(Meaning) -> bool| {
-            let meanings = mount.options.iter().filter_map(|option| meaning(option));
-            meanings.into_iter().any(wanted)
-        };
-        let remount = has(|m| m == Meaning::Remount);
-        Shape {
-            mount,
-            pointer: format!("/mounts/{n}"),
-            bind: !remount
-                && (mount.kind.as_deref() == Some("bind")
-                    || has(|m| matches!(m, Meaning::Bind { .. }))),
-            remount,
-        }
-    })
+    let mounts = config.mounts.iter().enumerate();
+    mounts.map(|(n, mount)| Shape { mount, n })
 }
 
-impl Shape<'_> {
-    pub fn kind(&self) -> &str {
+impl<'a> Shape<'a> {
+    pub fn kind(&self) -> &'a str {
         self.mount.kind.as_deref().unwrap_or_default()
     }
 
-    /// The options with their places.
-    pub fn options(&self) -> impl Iterator<Item = (String, &str, Option<Meaning>)> {
+    pub fn is_remount(&self) -> bool {
+        self.has(|meaning| meaning == Meaning::Remount)
+    }
+
+    pub fn is_bind(&self) -> bool {
+        (self.kind() == "bind" || self.has(|meaning| matches!(meaning, Meaning::Bind { .. })))
+            && !self.is_remount()
+    }
+
+    fn has(&self, wanted: fn(Meaning) -> bool) -> bool {
+        let meanings = self.mount.options.iter().filter_map(|word| meaning(word));
+        meanings.into_iter().any(wanted)
+    }
+
+    /// The options with their numbers.
+    pub fn options(&self) -> impl Iterator<Item = (usize, &'a str)> + use<'a> {
         let options = self.mount.options.iter().enumerate();
-        options.map(|(n, option)| {
-            let pointer = format!("{}/options/{n}", self.pointer);
-            (pointer, option.as_str(), meaning(option))
-        })
+        options.map(|(n, option)| (n, option.as_str()))
+    }
+
+    /// The place of a member, `/mounts/3/type`.
+    pub fn place(&self, member: &str) -> String {
+        format!("/mounts/{}/{member}", self.n)
+    }
+
+    pub fn place_of_option(&self, n: usize) -> String {
+        format!("/mounts/{}/options/{n}", self.n)
     }
 }
 
@@ -103,16 +108,16 @@ fn mount_has_a_destination(config: &Config, report: &mut Report) {
             .unwrap_or_default()
             .is_empty()
         {
-            report.add(format!("{}/destination", shape.pointer), "is missing");
+            report.add(shape.place("destination"), "is missing");
         }
     }
 }
 
 fn mount_has_a_type(config: &Config, report: &mut Report) {
     for shape in shapes(config) {
-        if !shape.bind && !shape.remount && shape.kind().is_empty() {
+        if shape.kind().is_empty() && !shape.is_bind() && !shape.is_remount() {
             report.add(
-                format!("{}/type", shape.pointer),
+                shape.place("type"),
                 "is missing (a bind mount has the option bind or rbind)",
             );
         }
@@ -120,23 +125,20 @@ fn mount_has_a_type(config: &Config, report: &mut Report) {
 }
 
 fn bind_mount_has_a_source(config: &Config, report: &mut Report) {
-    for shape in shapes(config).filter(|shape| shape.bind) {
-        if shape.mount.source.as_deref().unwrap_or_default().is_empty() {
-            report.add(
-                format!("{}/source", shape.pointer),
-                "is missing for a bind mount",
-            );
+    for shape in shapes(config) {
+        if shape.mount.source.as_deref().unwrap_or_default().is_empty() && shape.is_bind() {
+            report.add(shape.place("source"), "is missing for a bind mount");
         }
     }
 }
 
 /// The kernel would drop it without a word.
 fn bind_mount_without_data(config: &Config, report: &mut Report) {
-    for shape in shapes(config).filter(|shape| shape.bind) {
-        for (pointer, option, meaning) in shape.options() {
-            if meaning.is_none() && !option.is_empty() {
+    for shape in shapes(config).filter(Shape::is_bind) {
+        for (n, option) in shape.options() {
+            if meaning(option).is_none() && !option.is_empty() {
                 report.add(
-                    pointer,
+                    shape.place_of_option(n),
                     format!("{option:?} is for a file system, and a bind mount makes none"),
                 );
             }
@@ -146,16 +148,18 @@ fn bind_mount_without_data(config: &Config, report: &mut Report) {
 
 fn option_fits_the_mount(config: &Config, report: &mut Report) {
     for shape in shapes(config) {
-        for (pointer, option, meaning) in shape.options() {
-            match meaning {
-                Some(Meaning::CopyUp) if shape.kind() != "tmpfs" => {
-                    report.add(pointer, format!("{option} is for the type tmpfs only"));
+        for (n, option) in shape.options() {
+            let only_for = match meaning(option) {
+                Some(Meaning::CopyUp) if shape.kind() != "tmpfs" => "the type tmpfs",
+                Some(Meaning::SourceNofollow | Meaning::CopySymlink) if !shape.is_bind() => {
+                    "bind mounts"
                 }
-                Some(Meaning::SourceNofollow | Meaning::CopySymlink) if !shape.bind => {
-                    report.add(pointer, format!("{option} is for bind mounts only"));
-                }
-                _ => {}
-            }
+                _ => continue,
+            };
+            report.add(
+                shape.place_of_option(n),
+                format!("{option} is for {only_for} only"),
+            );
         }
     }
 }
@@ -179,23 +183,19 @@ fn nothing_mounted_in_proc(config: &Config, report: &mut Report) {
     for shape in shapes(config) {
         let path = shape.mount.destination.as_deref().unwrap_or_default();
         let normal = normal_path(path);
-        let pointer = format!("{}/destination", shape.pointer);
-        match normal.strip_prefix("proc") {
-            Some("") if !shape.bind && !shape.remount && shape.kind() != "proc" => report.add(
-                pointer,
+        let message = match normal.strip_prefix("proc") {
+            Some("") if shape.kind() != "proc" && !shape.is_bind() && !shape.is_remount() => {
                 format!(
                     "only procfs may be mounted at /proc, not {:?}",
                     shape.kind()
-                ),
-            ),
-            Some(below) if below.starts_with('/') && !OVER_PROC.contains(&&below[1..]) => {
-                report.add(
-                    pointer,
-                    format!("{path:?}: nothing may be mounted there in procfs"),
-                );
+                )
             }
-            _ => {}
-        }
+            Some(below) if below.starts_with('/') && !OVER_PROC.contains(&&below[1..]) => {
+                format!("{path:?}: nothing may be mounted there in procfs")
+            }
+            _ => continue,
+        };
+        report.add(shape.place("destination"), message);
     }
 }
 

@@ -72,14 +72,12 @@ const KINDS: [&str; 8] = [
 /// SPEC: config-linux.md#namespaces leaves other kinds to the runtime; there are none.
 fn namespace_is_known(config: &Config, report: &mut Report) {
     for (n, namespace) in config.linux().namespaces.iter().enumerate() {
-        let pointer = format!("/linux/namespaces/{n}/type");
-        match namespace.kind.as_deref() {
-            None | Some("") => report.add(pointer, "is missing"),
-            Some(kind) if !KINDS.contains(&kind) => {
-                report.add(pointer, format!("{kind:?} is no kind of namespace"));
-            }
-            Some(_) => {}
-        }
+        let message = match namespace.kind.as_deref() {
+            None | Some("") => "is missing".to_owned(),
+            Some(kind) if !KINDS.contains(&kind) => format!("{kind:?} is no kind of namespace"),
+            Some(_) => continue,
+        };
+        report.add(format!("/linux/namespaces/{n}/type"), message);
     }
 }
 
@@ -179,8 +177,13 @@ fn maps(config: &Config) -> Vec<(String, &[IdMapping])> {
         ("/linux/gidMappings".into(), &linux.gid_mappings),
     ];
     for (n, mount) in config.mounts.iter().enumerate() {
-        maps.push((format!("/mounts/{n}/uidMappings"), &mount.uid_mappings));
-        maps.push((format!("/mounts/{n}/gidMappings"), &mount.gid_mappings));
+        let both = [
+            ("uidMappings", &mount.uid_mappings),
+            ("gidMappings", &mount.gid_mappings),
+        ];
+        for (member, map) in both.into_iter().filter(|(_, map)| !map.is_empty()) {
+            maps.push((format!("/mounts/{n}/{member}"), map));
+        }
     }
     maps
 }
