@@ -79,6 +79,8 @@ fn json(reports: &[Report<'_>]) -> Result<String> {
         .map_err(|e| Error::system(e.to_string()))
 }
 
+/// A bundle's name, and all of another user's record, may hold control characters, which are
+/// escaped: no line is forged, and nothing is done to a terminal.
 fn table(reports: &[Report<'_>]) -> String {
     let header = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);
     let rows = reports.iter().map(|report| {
@@ -90,6 +92,7 @@ fn table(reports: &[Report<'_>]) -> String {
             report.created.unwrap_or_default().to_owned(),
             report.owner.clone().unwrap_or_default(),
         ]
+        .map(|cell| log::one_line(&cell))
     });
     columns(&std::iter::once(header).chain(rows).collect::<Vec<_>>())
 }
@@ -155,5 +158,14 @@ mod tests {
             table(&[report]).lines().nth(1),
             Some("a-rather-long-name   0           stopped     /b          T           root")
         );
+    }
+
+    #[test]
+    fn a_record_forges_no_line_and_reaches_no_terminal() {
+        let mut record = Record::new("a", "/b\nfake   1   running".into(), "/b/r".into());
+        record.created = "\u{1b}[2J".into();
+        let text = table(&[Report::new(&record, Status::Stopped)]);
+        assert_eq!(text.lines().count(), 2, "{text}");
+        assert!(!text.contains('\u{1b}'), "{text:?}");
     }
 }

@@ -3,11 +3,11 @@
 //! Runs in: parent; a function of its arguments.
 
 use super::namespaces::Kind;
-use super::process::{Capabilities, Process};
+use super::process::{Capabilities, Process, Setgroups};
 use super::{capabilities, personality, process, scheduling};
 use crate::bundle::{Bundle, config};
 use crate::error::{Error, Kind as ErrorKind, Result};
-use crate::host::{Host, UserNamespace};
+use crate::host::{CAP_SETGID, Host, UserNamespace};
 
 /// What the command line says of a process to be added.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -57,7 +57,7 @@ pub fn for_exec(
         process.capabilities = add_capabilities(process.capabilities, options, host)?;
     }
     process.keyring = options.keyring.clone();
-    process.groups = process::groups(&given, bundle, inside.setgroups_denied)?;
+    process.groups = process::groups(&given, bundle, setgroups(host, inside))?;
     process.personality = personality::plan(&bundle.config, &mut warnings);
     process.memory_policy = scheduling::memory_policy(&bundle.config);
     process.seccomp = super::seccomp::plan(bundle, options.seccomp_receiver.as_deref())?;
@@ -66,6 +66,18 @@ pub fn for_exec(
         process.uid_ranges.clone_from(&inside.uid_map);
     }
     Ok((process, warnings))
+}
+
+/// A payload may have made the user namespace that it is in, and denied setgroups(2) there: the
+/// groups of root of the host are no business of its.
+fn setgroups(host: &Host, inside: &UserNamespace) -> Setgroups {
+    match inside.setgroups_denied {
+        false => Setgroups::Allowed,
+        true if host.has_capability(CAP_SETGID) && !host.user_namespace.setgroups_denied => {
+            Setgroups::BeforeJoining
+        }
+        true => Setgroups::Denied,
+    }
 }
 
 /// The process as config.json would describe it.

@@ -23,8 +23,8 @@ pub struct Process {
     pub cwd: CString,
     pub uid: u32,
     pub gid: u32,
-    /// None: leave the groups alone (setgroups is denied in this user namespace, or
-    /// `run.oci.keep_original_groups`).
+    /// None: leave the groups alone (`run.oci.keep_original_groups`, or nobody can do
+    /// otherwise: [`Setgroups::Denied`]).
     pub groups: Option<Vec<u32>>,
     pub umask: u32,
     pub terminal: Option<Terminal>,
@@ -113,12 +113,16 @@ impl Process {
         faults: &mut Faults,
     ) -> Result<Process> {
         let maps = namespaces.id_maps.as_ref();
-        let setgroups_denied = host.user_namespace.setgroups_denied
-            || maps.is_some_and(|maps| maps.writer == IdMapWriter::Itself);
+        let setgroups = match host.user_namespace.setgroups_denied
+            || maps.is_some_and(|maps| maps.writer == IdMapWriter::Itself)
+        {
+            true => Setgroups::Denied,
+            false => Setgroups::Allowed,
+        };
         let mut process = Process::from_config(given, host, warnings)?;
         faults.take(announce(options.descriptors, &mut process.env));
         process.keyring = keyring_name(options);
-        process.groups = faults.or_default(groups(given, bundle, setgroups_denied));
+        process.groups = faults.or_default(groups(given, bundle, setgroups));
         process.personality = personality::plan(&bundle.config, warnings);
         process.memory_policy = scheduling::memory_policy(&bundle.config);
         let receiver = options.seccomp_receiver.as_deref();
@@ -209,21 +213,31 @@ impl Process {
     }
 }
 
+/// Where setgroups(2) works, on the way to the payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Setgroups {
+    Allowed,
+    /// Not in the user namespace of the payload, but before it is joined.
+    BeforeJoining,
+    Denied,
+}
+
 /// None where setgroups(2) is denied and nothing is asked for, or where the caller's groups
 /// are to be kept (crun's annotation, which podman and buildah set).
 pub(super) fn groups(
     given: &config::Process,
     bundle: &Bundle,
-    denied: bool,
+    setgroups: Setgroups,
 ) -> Result<Option<Vec<u32>>> {
     let asked = &given.user.additional_gids;
     if annotations::value(bundle, annotations::KEEP_ORIGINAL_GROUPS) == Some("1") {
         return Ok(None);
     }
-    match denied {
-        false => Ok(Some(asked.to_vec())),
-        true if asked.is_empty() => Ok(None),
-        true => Err(Error::unsupported(
+    match setgroups {
+        Setgroups::Allowed => Ok(Some(asked.to_vec())),
+        Setgroups::BeforeJoining if asked.is_empty() => Ok(Some(Vec::new())),
+        Setgroups::Denied if asked.is_empty() => Ok(None),
+        _ => Err(Error::unsupported(
             "process.user.additionalGids: setgroups is denied in this user namespace",
         )
         .with_pointer("/process/user/additionalGids")

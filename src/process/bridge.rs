@@ -8,7 +8,9 @@
 //! Runs in: bridge, with the caller's rights at first.
 
 use crate::error::Result;
+use crate::plan::Plan;
 use crate::plan::namespaces::{Kind, Namespaces};
+use crate::security::capabilities;
 use crate::sys::process::{self, Cloned};
 
 use super::join::{self, Pending};
@@ -23,15 +25,14 @@ pub fn is_needed(namespaces: &Namespaces) -> bool {
 
 /// Joins, makes init with `flags`, tells the parent its pid, and ends. In init it returns
 /// what is left to be joined.
-pub fn cross(
-    namespaces: &Namespaces,
-    flags: u64,
-    wire: &Wire,
-    in_cgroup: bool,
-) -> Result<Vec<Pending>> {
+pub fn cross(plan: &Plan, flags: u64, wire: &Wire, in_cgroup: bool) -> Result<Vec<Pending>> {
     process::set_name(c"rt:bridge");
+    let namespaces = &plan.namespaces;
     let mut pending = join::try_all(join::open(namespaces)?)?;
     if pending.iter().any(Pending::is_user) {
+        if plan.process.groups.is_some() {
+            capabilities::give_up_groups()?;
+        }
         join::user(&mut pending)?;
         pending = join::try_all(pending)?;
         if !namespaces.is_new(Kind::User) {

@@ -242,6 +242,9 @@ impl Entry<'_> {
         }
         if self.flags & Kind::User.flag() != 0 {
             security::limits::raise_hard_limits(&self.process.rlimits);
+            if self.process.groups.is_some() {
+                security::capabilities::give_up_groups()?;
+            }
         }
         // Processes of the container see enter as soon as it is born (CVE-2016-9962).
         kernel::set_dumpable(false)?;

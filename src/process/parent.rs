@@ -109,7 +109,7 @@ pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) 
             first: plan.descriptors.first_closed(),
             keep: &keep,
         };
-        spawn::spawn(&plan.namespaces, birthplace, &inheritance, |birth| {
+        spawn::spawn(plan, birthplace, &inheritance, |birth| {
             init::run(&init, birth)
         })
     };

@@ -66,8 +66,8 @@ const BARRIER: &[u8] = b"BARRIER=1";
 pub enum Main {
     /// rt itself, which stays as long as the payload.
     ThisProcess,
-    /// The payload's first process, or another of the container that it names.
-    Payload { init: Pid, named: Option<Pid> },
+    /// The payload's first process, or another of the container that it names, by its number inside.
+    Payload { init: Pid, named: Option<i32> },
 }
 
 /// The two ends.
@@ -195,12 +195,12 @@ impl Relay {
             return text;
         };
         for (name, value) in message.lines().filter_map(|line| line.split_once('=')) {
-            if name == "MAINPID" {
-                self.note_main_process(value);
+            if let ("MAINPID", Main::Payload { named, .. }) = (name, &mut self.main) {
+                *named = value.trim().parse().ok();
             } else if HARMLESS.contains(&name) {
                 let _ = writeln!(text, "{name}={value}");
             }
-            if (name, value) == ("READY", "1") {
+            if (name, value) == ("READY", "1") && !self.is_ready {
                 self.is_ready = true;
                 let _ = writeln!(text, "MAINPID={}", self.main_process());
             }
@@ -208,18 +208,14 @@ impl Relay {
         text
     }
 
-    fn note_main_process(&mut self, inside: &str) {
-        if let Main::Payload { init, named } = &mut self.main
-            && let Ok(inside) = inside.trim().parse()
-        {
-            *named = on_host(*init, inside);
-        }
-    }
-
+    /// To find the process that the container has named costs a look at each of the host's: that
+    /// is done once, however often it names one.
     fn main_process(&self) -> Pid {
         match self.main {
             Main::ThisProcess => Pid::this(),
-            Main::Payload { init, named } => named.unwrap_or(init),
+            Main::Payload { init, named } => named
+                .and_then(|inside| on_host(init, inside))
+                .unwrap_or(init),
         }
     }
 }

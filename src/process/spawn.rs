@@ -8,7 +8,8 @@ use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
 use crate::error::{Error, Phase, Result};
-use crate::plan::namespaces::{Kind, Namespaces};
+use crate::plan::Plan;
+use crate::plan::namespaces::Kind;
 use crate::sys::descriptor;
 use crate::sys::process::{self, Cloned, OwnedProcess};
 
@@ -66,11 +67,12 @@ pub enum Birthplace<'a> {
     reason = "the empty match only says that init does not return"
 )]
 pub fn spawn(
-    namespaces: &Namespaces,
+    plan: &Plan,
     birthplace: Birthplace<'_>,
     inheritance: &Inheritance<'_>,
     init: impl FnOnce(Birth) -> std::convert::Infallible,
 ) -> Result<Spawned> {
+    let namespaces = &plan.namespaces;
     let (ours, theirs) = Wire::pair()?;
     // The time namespace is made by init: its offsets are frozen once a process is born in it.
     let flags = namespaces
@@ -99,7 +101,7 @@ pub fn spawn(
                 // host's file system behind /proc/PID/root (CVE-2016-9962).
                 process::set_dumpable(false)?;
                 if bridged {
-                    bridge::cross(namespaces, flags, &theirs, in_cgroup)
+                    bridge::cross(plan, flags, &theirs, in_cgroup)
                 } else {
                     join::open(namespaces)
                 }

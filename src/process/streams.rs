@@ -51,18 +51,17 @@ pub fn external_files(streams: &[String]) -> impl Iterator<Item = Vec<u8>> {
     files.map(|name| name.clone().into_bytes())
 }
 
-/// For whoever restores: which of its own streams stand for what.
+/// For whoever restores: which of its own streams stand for what. A file of that name is replaced,
+/// not written to: in a folder of another user it may be a pipe, or a link to a file of root's.
 pub fn write(images: &Path, streams: &[String]) -> Result<()> {
     let path = images.join(NAME);
     let text = serde_json::to_vec(streams).map_err(|e| Error::system(format!("{NAME}: {e}")))?;
-    let opened = std::fs::OpenOptions::new()
+    let _ = std::fs::remove_file(&path);
+    std::fs::OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(&path);
-    opened
+        .open(&path)
         .and_then(|mut file| file.write_all(&text))
         .map_err(|e| Error::io("write", &path, &e))
 }
@@ -109,5 +108,19 @@ mod tests {
     fn a_file_is_known_by_its_mount() {
         assert_eq!(mount_of("pos:\t0\nmnt_id:\t31\nino:\t2\n"), Some("31"));
         assert_eq!(mount_of("pos:\t0\n"), None);
+    }
+
+    /// A pipe without a reader would be waited at.
+    #[test]
+    fn a_file_of_that_name_is_replaced() {
+        let images = std::env::temp_dir().join(format!("rt-streams-{}", std::process::id()));
+        std::fs::create_dir(&images).unwrap();
+        let (place, other) = (images.join(NAME), images.join("other"));
+        std::fs::write(&other, "of root").unwrap();
+        std::fs::hard_link(&other, &place).unwrap();
+        write(&images, &["a".to_owned()]).unwrap();
+        assert_eq!(std::fs::read_to_string(&other).unwrap(), "of root");
+        assert_eq!(std::fs::read_to_string(&place).unwrap(), r#"["a"]"#);
+        std::fs::remove_dir_all(&images).unwrap();
     }
 }

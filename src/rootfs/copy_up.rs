@@ -54,8 +54,8 @@ fn copy_entries(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<()> {
 fn copy_entry(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> Result<()> {
     let found = sys::file::stat_entry(from, name)?;
     match sys::file::kind(&found) {
-        SFlag::S_IFDIR => copy_directory(from, to, name, &found),
-        SFlag::S_IFREG => copy_file(from, to, name, &found),
+        SFlag::S_IFDIR => copy_directory(from, to, name),
+        SFlag::S_IFREG => copy_file(from, to, name),
         SFlag::S_IFLNK => {
             let target = sys::file::readlinkat(from, name)?;
             let target = std::ffi::CString::new(target.as_bytes())
@@ -83,31 +83,29 @@ fn chown(to: BorrowedFd<'_>, name: &CStr, found: &FileStat) -> Result<()> {
     }
 }
 
-fn copy_directory(
-    from: BorrowedFd<'_>,
-    to: BorrowedFd<'_>,
-    name: &CStr,
-    found: &FileStat,
-) -> Result<()> {
+fn copy_directory(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> Result<()> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
     sys::file::mkdirat(to, name, 0o700)?;
     let source = sys::file::open_entry(from, name, flags)?;
     let target = sys::file::open_entry(to, name, flags)?;
+    let found = sys::file::stat(source.as_fd())?;
     copy_entries(source.as_fd(), target.as_fd())?;
-    sys::file::copy_metadata(source.as_fd(), target.as_fd(), found)
+    sys::file::copy_metadata(source.as_fd(), target.as_fd(), &found)
 }
 
-fn copy_file(
-    from: BorrowedFd<'_>,
-    to: BorrowedFd<'_>,
-    name: &CStr,
-    found: &FileStat,
-) -> Result<()> {
-    let source = sys::file::open_entry(from, name, OFlag::O_RDONLY | OFlag::O_NONBLOCK)?;
+/// A process that has the directory too may swap the name for another meanwhile: what is copied is
+/// what was opened, with its own owner and mode, and a device is not read.
+fn copy_file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> Result<()> {
+    let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    let source = sys::file::open_entry(from, name, flags)?;
+    let found = sys::file::stat(source.as_fd())?;
+    if sys::file::kind(&found) != SFlag::S_IFREG {
+        return Err(Error::system("it was a file, and is none any more"));
+    }
     let target = sys::file::create_entry(to, name, 0o600)?;
     let mut source = File::from(source);
     let mut target = File::from(target);
     std::io::copy(&mut source, &mut target)
         .map_err(|e| Error::io("copy_file_range", name.to_string_lossy().as_ref(), &e))?;
-    sys::file::copy_metadata(source.as_fd(), target.as_fd(), found)
+    sys::file::copy_metadata(source.as_fd(), target.as_fd(), &found)
 }

@@ -151,7 +151,7 @@ fn set_ids(process: &Process, own: Option<BorrowedFd>) -> Result<()> {
             Err(e)
                 if e.is(Errno::EPERM)
                     && gids.is_empty()
-                    && own.is_some_and(setgroups_is_denied) => {}
+                    && (has_no_groups() || own.is_some_and(setgroups_is_denied)) => {}
             set => set.map_err(hint_at_maps).at(
                 "/process/user/additionalGids",
                 || "process.user.additionalGids",
@@ -179,6 +179,20 @@ fn set_ids(process: &Process, own: Option<BorrowedFd>) -> Result<()> {
         false => hint_at_maps(e),
     })
     .at("/process/user/uid", || "process.user.uid")
+}
+
+/// Gives up the caller's groups before a user namespace is joined, which may deny setgroups(2):
+/// one that the payload has made for itself, say, to get at what root of the host is a member of.
+/// An ordinary user cannot, and his own groups stay.
+pub fn give_up_groups() -> Result<()> {
+    match setgroups(&[]) {
+        Ok(()) | Err(Errno::EPERM) => Ok(()),
+        refused => check(refused, "setgroups", "[]"),
+    }
+}
+
+fn has_no_groups() -> bool {
+    nix::unistd::getgroups().is_ok_and(|groups| groups.is_empty())
 }
 
 /// Whether the user namespace forbids setgroups(2) for good, which the plan cannot know of one

@@ -28,6 +28,9 @@ const KNOWN: [&str; 4] = [NEW, GATE, CONFIG, STATE];
 /// The socket in [`NOTIFY`].
 const NOTIFY_SOCKET: &str = "notify.sock";
 
+/// The longest file that is read.
+const LONGEST: u64 = 64 << 20;
+
 /// Shows that this process alone changes the container. Ends on drop.
 pub(super) struct Lock(Option<Flock<OwnedFd>>);
 
@@ -141,7 +144,8 @@ impl Directory {
         }
     }
 
-    /// The bytes of a file. None where it is not there.
+    /// The bytes of a file. None where it is not there. One of more than 64 MiB is an error: it may
+    /// be another user's, and have no end.
     pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
         // A pipe by that name has nobody at its other end to wait for.
         let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
@@ -151,7 +155,11 @@ impl Directory {
             Err(errno) => return Err(failed("openat", &self.path, name, errno)),
         };
         let mut bytes = Vec::with_capacity(4096);
-        match File::from(fd).read_to_end(&mut bytes) {
+        match File::from(fd).take(LONGEST + 1).read_to_end(&mut bytes) {
+            Ok(length) if length as u64 > LONGEST => Err(Error::system(format!(
+                "{:?} is longer than {LONGEST} bytes",
+                self.path.join(name)
+            ))),
             Ok(_) => Ok(Some(bytes)),
             Err(e) => Err(Error::io("read", self.path.join(name), &e)),
         }

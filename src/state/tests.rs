@@ -243,3 +243,41 @@ fn a_directory_under_another_name_is_no_container() {
         "{e}"
     );
 }
+
+/// What a record of another user names as a cgroup is none, and might be a pipe.
+#[test]
+fn a_folder_that_is_no_cgroup_freezes_nobody() {
+    let scratch = Scratch::new("frozen");
+    let root = scratch.root();
+    let false_cgroup = scratch.path().join("false");
+    std::fs::create_dir(&false_cgroup).unwrap();
+    std::fs::write(false_cgroup.join("cgroup.events"), "frozen 1\n").unwrap();
+    let mut record = record("a");
+    record.phase = Phase::Created;
+    record.init = Identity::of(nix::unistd::Pid::this()).unwrap();
+    record.cgroup = Some(CgroupRecord {
+        mount: scratch.path().to_owned(),
+        path: "false".into(),
+        inode: None,
+        manager: Manager::Cgroupfs,
+    });
+    let slot = root.reserve("a").unwrap();
+    slot.save(&record).unwrap();
+    slot.keep();
+    let status = root.look_at("a").unwrap().status().unwrap();
+    assert_eq!(status, Status::Running);
+}
+
+#[test]
+fn a_record_without_an_end_is_not_read() {
+    let scratch = Scratch::new("endless");
+    let root = scratch.root();
+    let slot = root.reserve("a").unwrap();
+    slot.save(&record("a")).unwrap();
+    slot.keep();
+    let state = root.path().join("a/state.json");
+    let file = std::fs::File::options().write(true).open(state).unwrap();
+    file.set_len(1 << 32).unwrap();
+    let e = root.look_at("a").err().unwrap().to_string();
+    assert!(e.ends_with("is longer than 67108864 bytes"), "{e}");
+}

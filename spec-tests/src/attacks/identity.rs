@@ -20,6 +20,7 @@ tests! {
     "CVE-2026-30892" Attack exec_as_something_that_is_no_number_is_an_error;
     "CVE-2016-3697" Attack digits_are_an_id_even_if_passwd_has_such_a_name;
     "CVE-2021-43784" Attack a_mapping_that_is_too_long_is_refused;
+    "" Attack the_callers_groups_stay_out_of_a_namespace_of_the_payloads;
     "" Attack a_keyring_of_another_user_is_not_the_payloads;
     "" Attack a_keyring_of_another_user_is_not_that_of_exec;
     "" Attack a_pipe_as_passwd_does_not_hang_the_runtime;
@@ -116,6 +117,55 @@ fn a_mapping_that_is_too_long_is_refused(case: &Case) -> Verdict {
     bundle.linux()["uidMappings"] = json!(rows);
     bundle.linux()["gidMappings"] = json!(rows);
     case.create_refused(&bundle).map(drop)
+}
+
+/// The payload moves into a user namespace of its own, in which nobody can set groups, and waits for an exec by root.
+fn the_callers_groups_stay_out_of_a_namespace_of_the_payloads(case: &Case) -> Verdict {
+    case.need_root()?;
+    let mut bundle = case.bundle()?;
+    bundle.process()["user"] = json!({"uid": 1000, "gid": 1000});
+    let mut container = case.started(&mut bundle)?;
+    let write = |name: &str, text: &str| Ask::Write {
+        path: format!("/proc/self/{name}").into(),
+        text: text.into(),
+    };
+    let unshare = Ask::Call {
+        number: libc::SYS_unshare,
+        args: [libc::CLONE_NEWUSER as u64, 0, 0, 0, 0, 0],
+    };
+    if let Answer::Error { errno } = container.ask_one(unshare)? {
+        return skip(format!("an ordinary user makes no user namespace: {errno}"));
+    }
+    let maps = [
+        write("setgroups", "deny"),
+        write("uid_map", "0 1000 1"),
+        write("gid_map", "0 1000 1"),
+    ];
+    for answer in container.ask(&maps)? {
+        answer.done()?;
+    }
+    let look = serde_json::to_string(&[Ask::Process])?;
+    let exec = [
+        "exec",
+        "--user",
+        "0:0",
+        &container.id,
+        "/bin/probe",
+        "answer",
+    ];
+    let outcome = case
+        .runtime(exec)
+        .arg(look)
+        .through(["setpriv", "--groups=0,6,42"])
+        .run()?;
+    let Some(line) = outcome.stdout.lines().find(|line| line.starts_with('[')) else {
+        return Ok(());
+    };
+    let process = parse_line(line, 1)?.remove(0).process()?;
+    holds(
+        process.groups.is_empty(),
+        format!("the process has the groups {:?}", process.groups),
+    )
 }
 
 /// Another user has guessed the container's name, and has a keyring of the name that runc and crun give theirs.

@@ -20,6 +20,7 @@ tests! {
     "runc(8)" Compat run_in_the_foreground_passes_ready_on;
     "runc(8)" Compat start_ends_with_a_container_that_never_gets_ready;
     "systemd" Compat a_container_that_never_gets_ready_can_be_deleted;
+    "systemd" Compat a_payload_that_talks_without_end_does_not_keep_start;
     "systemd" Compat a_status_is_passed_on;
     "systemd" Compat descriptors_for_the_manager_are_not_passed_on;
     "runc(8)" Compat the_notify_socket_cannot_be_replaced_from_inside;
@@ -180,6 +181,18 @@ fn a_container_that_never_gets_ready_can_be_deleted(case: &Case) -> Verdict {
         before.elapsed() < Duration::from_secs(5),
         "delete had to wait for start",
     )?;
+    manager.see_off(start)?;
+    Ok(())
+}
+
+/// Each datagram asks for many things, and there is always one more.
+fn a_payload_that_talks_without_end_does_not_keep_start(case: &Case) -> Verdict {
+    let manager = Manager::new(case)?;
+    let (mut container, start) = manager.starting()?;
+    let wordy = "MAINPID=99\n".repeat(40);
+    container.tell(&[Ask::KeepNotifying(wordy)])?;
+    std::thread::sleep(Duration::from_millis(300));
+    start.signal(Signal::SIGTERM)?;
     manager.see_off(start)?;
     Ok(())
 }

@@ -86,6 +86,8 @@ pub enum Ask {
     ServeAnew(Box<Ask>),
     /// Sends a datagram to the socket that $NOTIFY_SOCKET names.
     Notify(String),
+    /// The same again and again for ever, without an answer.
+    KeepNotifying(String),
     /// Listens for TCP at this port of every address, and closes it.
     Listen(u16),
     /// Whether a TCP listener on 127.0.0.1 can be connected to.

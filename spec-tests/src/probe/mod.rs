@@ -111,6 +111,7 @@ fn answer(ask: &Ask) -> Answer {
         Ask::Fork { most } => burden::fork(*most),
         Ask::Allocate { bytes } => burden::allocate(*bytes),
         Ask::Spin => burden::spin(),
+        Ask::KeepNotifying(text) => burden::keep_notifying(text),
         Ask::WriteToDisk { path, bytes } => burden::write_to_disk(path, *bytes),
         Ask::KeepWriting(path) => burden::keep_writing(path),
         Ask::MapHugePages { count } => sys::map_huge_pages(*count).map(|()| Answer::Done),
