@@ -148,13 +148,27 @@ pub fn update(
     };
     let properties = change.properties(*bus);
     let mut systemd = systemd::Manager::connect(*bus)?;
-    settings::replace(handle, &change.settings, || {
+    let former = handle.read(OOM_GROUP)?;
+    let result = settings::replace(handle, &change.settings, || {
         systemd.replace(unit, &properties, || {
             settings::apply(handle, &change.settings)?;
             confine()
         })
-    })
+    });
+    let is_meant = result.is_ok() && change.settings.iter().any(|s| s.file == OOM_GROUP);
+    if !is_meant
+        && let Some(former) = former
+        && handle.read(OOM_GROUP)?.is_some_and(|now| now != former)
+    {
+        let kept = handle.directory().write(OOM_GROUP, former.trim());
+        return result.and(kept);
+    }
+    result
 }
+
+/// systemd (253) writes this with whatever else changes. The property that it takes the value from,
+/// OOMPolicy=, would end the unit when only a cgroup below it runs out of memory.
+const OOM_GROUP: &str = "memory.oom.group";
 
 /// Whether a cgroup cannot be had at all: no mount of cgroup2, or no right.
 fn is_missing(e: &Error) -> bool {

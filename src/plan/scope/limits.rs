@@ -48,6 +48,13 @@ fn of_setting(setting: &Setting) -> Vec<Property> {
             .into_iter()
             .map(|property| property.since(253))
             .collect(),
+        "memory.zswap.writeback" => match value {
+            "0" | "1" => {
+                let is_on = Value::Boolean(value == "1");
+                vec![Property::new("MemoryZSwapWriteback", is_on).since(256)]
+            }
+            _ => Vec::new(),
+        },
         "pids.max" => number("TasksMax"),
         // With the BFQ scheduler systemd turns the weight of io.weight into one of BFQ.
         "io.bfq.weight" => match &setting.absent {
@@ -261,6 +268,13 @@ mod tests {
         let idle = properties(&[Setting::new("", "cpu.idle", 1)]);
         assert_eq!((&idle[0].value, idle[0].since), (&Value::Uint64(0), 252));
         assert_eq!(properties(&[Setting::new("", "cpu.idle", 0)]), []);
+    }
+
+    #[test]
+    fn whether_zswap_writes_back_is_a_truth_of_newer_versions() {
+        let off = properties(&[Setting::new("", "memory.zswap.writeback", 0)]);
+        assert_eq!((&off[0].value, off[0].since), (&Value::Boolean(false), 256));
+        assert_eq!(of(&[("memory.zswap.writeback", "2")]), []);
     }
 
     #[test]

@@ -18,6 +18,7 @@ tests! {
     "runc-update(8)" Compat update_tells_systemd_too;
     "runc-update(8)" Compat a_quota_that_systemd_rounds_is_exact_all_the_same;
     "runc-update(8)" Compat a_refused_update_changes_neither_systemd_nor_the_cgroup;
+    "runc-update(8)" Compat update_keeps_what_systemd_has_no_property_for;
     "runc systemd.md" Compat annotations_become_properties;
     "runc systemd.md" Compat a_property_in_seconds_is_given_in_microseconds;
     "runc systemd.md" Compat an_annotation_that_is_no_value_is_refused;
@@ -229,6 +230,30 @@ fn a_refused_update_changes_neither_systemd_nor_the_cgroup(case: &Case) -> Verdi
         .refused()?;
     systemd.holds(&unit, &[("MemoryMax", "67108864")])?;
     files(&systemd, &unit, &[("memory.max", "67108864")])
+}
+
+/// Kubernetes sets memory.oom.group; systemd writes that file with any change of a unit.
+fn update_keeps_what_systemd_has_no_property_for(case: &Case) -> Verdict {
+    let systemd = case.need_systemd()?;
+    case.need_controller("memory")?;
+    let resources = json!({
+        "memory": {"limit": 64 << 20},
+        "unified": {"memory.oom.group": "1", "cgroup.max.depth": "9"},
+    });
+    let (mut bundle, unit) = limited(case, resources)?;
+    let container = case.started_in_unit(&mut bundle)?;
+    let update = |resources: Value| {
+        let call = case.runtime(["update", "--resources", "-", container.id.as_str()]);
+        call.input(&resources.to_string())?.run()
+    };
+    let kept = [("memory.oom.group", "1"), ("cgroup.max.depth", "9")];
+    update(json!({"memory": {"limit": 32 << 20}}))?.succeeded()?;
+    files(&systemd, &unit, &kept)?;
+    let refused = json!({"memory": {"limit": 16 << 20}, "unified": {"cgroup.max.depth": "x"}});
+    update(refused)?.refused()?;
+    files(&systemd, &unit, &kept)?;
+    update(json!({"unified": {"memory.oom.group": "0"}}))?.succeeded()?;
+    files(&systemd, &unit, &[("memory.oom.group", "0")])
 }
 
 /// A bundle with this annotation, in a unit.
