@@ -31,6 +31,7 @@ use crate::error::Error;
 use crate::host::{Host, Wanted};
 use crate::plan::namespaces::{Kind, Namespace, Namespaces};
 use crate::plan::{self, CreateOptions, Plan};
+use crate::process::notify;
 
 /// What is wrong with the bundle in `dir`, with config.json from elsewhere if `config` says so,
 /// for a container with these options.
@@ -117,6 +118,8 @@ fn of_plan(
     findings.extend(ids::of_tools(&plan, host));
     findings.extend(capabilities::findings(&plan, host));
     findings.extend(network::findings(bundle, &plan, host));
+    findings.extend(network::of_devices(&plan, situation));
+    findings.extend(agent(&plan, situation));
     findings.extend(sources::findings(&plan, host, situation));
     findings.extend(mount_points::findings(&plan, host, situation));
     findings.extend(limits::findings(&plan, host, situation));
@@ -124,6 +127,13 @@ fn of_plan(
     findings.extend(hooks::findings(&plan, situation));
     findings.extend(program::findings(&plan, host, situation));
     findings
+}
+
+/// The seccomp agent, where nothing is in its place.
+fn agent(plan: &Plan, situation: &Situation) -> Option<Finding> {
+    let error = notify::foresee(&plan.process)?;
+    let finding = Finding::error("seccomp-agent", &error, situation);
+    Some(hooks::may_mend(finding, plan))
 }
 
 /// What the specification wants tolerated.

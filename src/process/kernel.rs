@@ -3,14 +3,16 @@
 //! Runs in: init, with all capabilities in the container's user namespace.
 
 use std::os::fd::AsFd;
+use std::path::Path;
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
 use crate::error::{Context, Error, Result};
-use crate::plan::Plan;
 use crate::plan::namespaces::{Kind, Namespaces};
-use crate::sys::{check, net, process};
+use crate::plan::{Plan, Sysctl};
+use crate::sys::{check, net, process, procfs as sys_procfs};
 
 use super::procfs::Procfs;
 
@@ -81,17 +83,38 @@ pub fn set_names(plan: &Plan) -> Result<()> {
 /// Writes the sysctls of config.json.
 pub fn write_sysctls(plan: &Plan, procfs: &Procfs) -> Result<()> {
     for sysctl in &plan.sysctls {
-        let pointer = format!("/linux/sysctl/{}", sysctl.key.replace('/', "~1"));
         procfs
             .write(&format!("sys/{}", sysctl.path), &sysctl.value)
-            .map_err(|e| explain_sysctl(e, &sysctl.key))
-            .at(&pointer, || format!("linux.sysctl ({})", sysctl.key))?;
+            .map_err(|e| explain_sysctl(e, &sysctl.key))?;
     }
     Ok(())
 }
 
+/// What [`write_sysctls`] will say of those that this kernel has not. Runs in the parent: a new
+/// namespace has no more of them than the host, but for those of devices that come into it.
+pub fn foresee_sysctls(sysctls: &[Sysctl]) -> Vec<Error> {
+    let are_seen = |path: &str| Path::new("/proc/sys").join(path).exists();
+    let absent = sysctls.iter().filter(|sysctl| {
+        let kind = sysctl.path.split('/').next().unwrap_or_default();
+        are_seen(kind) && !are_seen(&sysctl.path) && !is_of_device(&sysctl.path)
+    });
+    absent
+        .map(|sysctl| {
+            let failed = sys_procfs::open_failed(&format!("sys/{}", sysctl.path), Errno::ENOENT);
+            explain_sysctl(failed, &sysctl.key)
+        })
+        .collect()
+}
+
+/// `net/ipv4/conf/eth0/…`, `net/ipv6/neigh/eth0/…`
+fn is_of_device(path: &str) -> bool {
+    let parts: Vec<&str> = path.split('/').collect();
+    matches!(parts.as_slice(), ["net", _, "conf" | "neigh", name, ..]
+        if !matches!(*name, "all" | "default" | "lo"))
+}
+
 fn explain_sysctl(error: Error, key: &str) -> Error {
-    match error.errno() {
+    let error = match error.errno() {
         Some(libc::ENOENT) => error.with_hint(format!(
             "this kernel has no sysctl {key}, or it is not visible in a namespace"
         )),
@@ -102,5 +125,35 @@ fn explain_sysctl(error: Error, key: &str) -> Error {
             "{key} belongs to a namespace that the container does not own: make that namespace new in linux.namespaces, or set the value on the host"
         )),
         _ => error,
+    };
+    error
+        .with_pointer(format!("/linux/sysctl/{}", key.replace('/', "~1")))
+        .within(format!("linux.sysctl ({key})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sysctl_that_no_kernel_has_is_foreseen() {
+        let sysctl = |path: &str| Sysctl {
+            key: path.replace('/', "."),
+            path: path.to_owned(),
+            value: "1".to_owned(),
+        };
+        let found = foresee_sysctls(&[
+            sysctl("kernel/shmmax"),
+            sysctl("net/ipv4/ip_forwards"),
+            sysctl("net/ipv4/conf/eth99/forwarding"),
+            sysctl("net/ipv4/conf/lo/forwarding"),
+        ]);
+        let texts: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            texts,
+            [
+                "linux.sysctl (net.ipv4.ip_forwards): openat(procfs, \"sys/net/ipv4/ip_forwards\"): No such file or directory"
+            ]
+        );
     }
 }

@@ -56,7 +56,7 @@ pub mod join;
 pub mod kernel;
 pub mod mounter;
 mod mounts;
-mod net_devices;
+pub mod net_devices;
 pub mod notify;
 pub mod parent;
 pub mod payload;

@@ -51,11 +51,37 @@ pub fn move_in(devices: &[NetDevice], init: Pid) -> Result<Moved> {
         list: Vec::new(),
     };
     for device in devices {
-        moved.move_one(device, &target).at(&device.pointer(), || {
-            format!("linux.netDevices ({})", device.name)
-        })?;
+        moved
+            .move_one(device, &target)
+            .map_err(|e| at_device(e, device))?;
     }
     Ok(moved)
+}
+
+/// What [`move_in`] will say of devices that are not there.
+pub fn foresee(devices: &[NetDevice]) -> Result<Vec<Error>> {
+    if devices.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut here = Route::open()?;
+    let mut errors = Vec::new();
+    for device in devices {
+        if here.link(&device.name)?.is_none() {
+            errors.push(at_device(absent(), device));
+        }
+    }
+    Ok(errors)
+}
+
+fn absent() -> Error {
+    Error::invalid("there is no such device")
+        .with_hint("`ip link` in the network namespace of the caller shows what there is")
+}
+
+fn at_device(error: Error, device: &NetDevice) -> Error {
+    error
+        .with_pointer(device.pointer())
+        .within(format!("linux.netDevices ({})", device.name))
 }
 
 impl Moved {
@@ -65,10 +91,7 @@ impl Moved {
     }
 
     fn move_one(&mut self, device: &NetDevice, target: &OwnedFd) -> Result<()> {
-        let before = self.here.link(&device.name)?.ok_or_else(|| {
-            Error::invalid("there is no such device")
-                .with_hint("`ip link` in the network namespace of the caller shows what there is")
-        })?;
+        let before = self.here.link(&device.name)?.ok_or_else(absent)?;
         // Before it moves: an IPv6 address goes as soon as the device is down.
         let addresses = self.here.addresses(before.index)?;
         let inside = self.free_name(&device.inside)?;

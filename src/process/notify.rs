@@ -20,12 +20,13 @@
 //! namespace or with no_new_privs; parent ([`hand_over`]).
 
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::FileTypeExt;
 use std::time::Duration;
 
 use nix::unistd::Pid;
 use serde::Serialize;
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 use crate::plan::process::Process;
 use crate::seccomp::Filter;
 use crate::security::limits;
@@ -167,12 +168,24 @@ pub fn hand_over(
         socket::send(agent.as_fd(), &text, Some(fd))
             .map_err(|errno| Error::syscall("sendmsg", "seccomp agent", errno as i32))
     };
-    send()
-        .map_err(|e| {
-            e.with_hint("a seccomp agent has to listen there before the container is made")
-        })
-        .at(
-            "/linux/seccomp/listenerPath",
-            || "linux.seccomp.listenerPath",
-        )
+    send().map_err(no_agent)
+}
+
+fn no_agent(error: Error) -> Error {
+    error
+        .with_hint("a seccomp agent has to listen there before the container is made")
+        .with_pointer("/linux/seccomp/listenerPath")
+        .within("linux.seccomp.listenerPath")
+}
+
+/// What [`hand_over`] will say where there is no socket. Whether somebody listens to one is not
+/// asked: an agent would take the question for a container.
+pub fn foresee(process: &Process) -> Option<Error> {
+    let listener = process.seccomp.as_ref()?.listener.as_ref()?;
+    let failed = match std::fs::metadata(&listener.path) {
+        Ok(file) if file.file_type().is_socket() => return None,
+        Ok(_) => std::io::Error::from_raw_os_error(libc::ECONNREFUSED),
+        Err(error) => error,
+    };
+    Some(no_agent(Error::io("connect", &listener.path, &failed)))
 }

@@ -22,7 +22,7 @@ use crate::plan::process::Process;
 use crate::rootfs::Root;
 use crate::security;
 use crate::sys::process as kernel;
-use crate::sys::{check, descriptor, seccomp};
+use crate::sys::{descriptor, seccomp};
 use crate::terminal;
 
 use super::gate::Outcome;
@@ -151,12 +151,15 @@ pub fn make_working_directory(root: &Root, cwd: &CStr) -> Result<()> {
 }
 
 fn enter_working_directory(cwd: &CStr) -> Result<()> {
-    check(
-        nix::unistd::chdir(cwd),
-        "chdir",
-        format_args!("{:?}", cwd.to_string_lossy()),
-    )
-    .at("/process/cwd", || "process.cwd")
+    nix::unistd::chdir(cwd).map_err(|errno| no_working_directory(cwd, errno))
+}
+
+/// What is said of a working directory that cannot be entered.
+pub fn no_working_directory(cwd: &CStr, errno: Errno) -> Error {
+    let cwd = cwd.to_string_lossy();
+    Error::syscall("chdir", format_args!("{cwd:?}"), errno as i32)
+        .with_pointer("/process/cwd")
+        .within("process.cwd")
 }
 
 /// CVE-2024-21626: a working directory that was reached through a leaked descriptor lies

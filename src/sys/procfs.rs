@@ -9,6 +9,7 @@
 use std::ffi::OsString;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
 use nix::sys::stat::Mode;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
@@ -19,9 +20,20 @@ use crate::error::{Error, Result};
 /// Writes `content` to `path` below `directory` in one write(2), as files of procfs want it.
 pub fn write(directory: BorrowedFd, path: &str, content: &[u8]) -> Result<()> {
     let file = open(directory, path, OFlag::O_WRONLY)?;
-    let written = nix::unistd::write(&file, content);
+    nix::unistd::write(&file, content)
+        .map(drop)
+        .map_err(|errno| write_failed(path, content, errno))
+}
+
+/// What [`write`] says where the kernel answers so.
+pub fn write_failed(path: &str, content: &[u8], errno: Errno) -> Error {
     let shown = String::from_utf8_lossy(content);
-    check(written, "write", format_args!("{path:?}, {shown:?}")).map(drop)
+    Error::syscall("write", format_args!("{path:?}, {shown:?}"), errno as i32)
+}
+
+/// What [`open`] says where the kernel answers so.
+pub fn open_failed(path: &str, errno: Errno) -> Error {
+    Error::syscall("openat", format_args!("procfs, {path:?}"), errno as i32)
 }
 
 /// Opens `path` below `directory`, which has to be procfs; no mount is crossed on the way.
@@ -40,7 +52,7 @@ pub fn open(directory: BorrowedFd, path: &str, flags: OFlag) -> Result<OwnedFd> 
         }
         opened => opened,
     };
-    let file = check(opened, "openat", format_args!("procfs, {path:?}"))?;
+    let file = opened.map_err(|errno| open_failed(path, errno))?;
     let system = check(fstatfs(&file), "fstatfs", format_args!("{path:?}"))?;
     if system.filesystem_type() == PROC_SUPER_MAGIC {
         Ok(file)

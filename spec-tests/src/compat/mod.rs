@@ -59,4 +59,5 @@ pub const TESTS: &[&[Test]] = &[
     systemd::TESTS,
     systemd::PROPERTIES,
     check::TESTS,
+    check::AGREEMENT,
 ];

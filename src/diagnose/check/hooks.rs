@@ -10,6 +10,25 @@ use crate::diagnose::hints::Situation;
 use crate::hooks::foresee;
 use crate::plan::Plan;
 
+/// What a hook that runs before it is needed may still make is no error.
+pub fn may_mend(finding: Finding, plan: &Plan) -> Finding {
+    let hooks = &plan.hooks;
+    let before = [
+        &hooks.prestart,
+        &hooks.create_runtime,
+        &hooks.create_container,
+    ];
+    match before.into_iter().all(|list| list.is_empty()) {
+        true => finding,
+        false => Finding {
+            severity: Severity::Warning,
+            code: None,
+            hint: Some("create fails unless a hook of the bundle makes it".into()),
+            ..finding
+        },
+    }
+}
+
 pub fn findings(plan: &Plan, situation: &Situation) -> Vec<Finding> {
     let hooks = &plan.hooks;
     let needed = [

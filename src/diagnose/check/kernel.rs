@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::Finding;
+use super::{Finding, hooks};
 use crate::bundle::Bundle;
 use crate::diagnose::hints::Situation;
 use crate::error::Error;
@@ -14,6 +14,7 @@ use crate::host::mountinfo::{self, Mounted};
 use crate::plan::Plan;
 use crate::plan::namespaces::Kind;
 use crate::plan::rootfs::{Mount, Source};
+use crate::process::kernel::foresee_sysctls;
 use crate::seccomp::{self, Arch};
 use crate::security;
 
@@ -26,7 +27,18 @@ pub fn findings(bundle: &Bundle, plan: &Plan, host: &Host, situation: &Situation
     let mut findings: Vec<Finding> = errors
         .map(|error| Finding::error("labels", &error, situation))
         .collect();
+    let profile = plan.process.apparmor_profile.as_deref();
+    let absent = profile.and_then(security::apparmor::foresee);
+    let of_absent = |(check, error): (_, Error)| {
+        hooks::may_mend(Finding::error(check, &error, situation), plan)
+    };
+    findings.extend(absent.map(|error| of_absent(("labels", error))));
+    let sysctls = foresee_sysctls(&plan.sysctls).into_iter();
+    findings.extend(sysctls.map(|error| of_absent(("sysctl", error))));
     findings.extend(of_profile(bundle));
+    let types = std::fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    let mounts = plan.rootfs.mounts.iter();
+    findings.extend(mounts.filter_map(|mount| of_file_system(mount, &types)));
     let in_user_namespace =
         plan.namespaces.is_private(Kind::User) || !host.in_initial_user_namespace();
     if in_user_namespace {
@@ -72,6 +84,29 @@ fn of_profile(bundle: &Bundle) -> Option<Finding> {
         Finding::note("unknown-system-calls", text)
             .at("/linux/seccomp/syscalls")
             .clause(Some("config-linux.md#seccomp")),
+    )
+}
+
+/// A module may still bring the type, as soon as it is mounted.
+fn of_file_system(mount: &Mount, types: &str) -> Option<Finding> {
+    let index = mount.index?;
+    let (Source::New(new) | Source::CopyUp(new)) = &mount.source else {
+        return None;
+    };
+    let kind = new.kind.to_string_lossy();
+    // `fuse.sshfs` is of the type `fuse`.
+    let (wanted, _) = kind.split_once('.').unwrap_or((&kind, ""));
+    let mut there = types.lines().filter_map(|line| line.split('\t').nth(1));
+    if types.is_empty() || there.any(|kind| kind == wanted) {
+        return None;
+    }
+    let place = format!("mounts[{index}] ({})", mount.destination);
+    let text =
+        format!("{place}: this kernel has no file system {wanted:?} unless a module brings it");
+    Some(
+        Finding::note("file-system", text)
+            .at(format!("/mounts/{index}/type"))
+            .clause(Some("filesystems(5)")),
     )
 }
 
@@ -151,6 +186,25 @@ mod tests {
             matches!(found.as_slice(), [one] if one.message.contains("/proc/kcore")),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn a_type_that_the_kernel_does_not_list_is_a_note() {
+        let mounts = r#""mounts": [
+            {"destination": "/a", "type": "tmpfs", "source": "a"},
+            {"destination": "/b", "type": "fuse.sshfs", "source": "b"},
+            {"destination": "/c", "type": "ext4", "source": "/dev/c"},"#;
+        let config = example(false).replacen("\"mounts\": [", mounts, 1);
+        let plan = golden::plan(config, CreateOptions::default(), &golden::root());
+        let found = |types: &str| -> Vec<Option<String>> {
+            let mounts = plan.rootfs.mounts.iter();
+            let findings = mounts.filter_map(|mount| of_file_system(mount, types));
+            findings.map(|finding| finding.pointer).collect()
+        };
+        let types = "nodev\ttmpfs\nnodev\tfuse\nnodev\tdevpts\nnodev\tmqueue\n";
+        assert_eq!(found(types), [Some("/mounts/2/type".to_owned())]);
+        assert_eq!(found(&format!("{types}\text4\n")), []);
+        assert_eq!(found(""), []);
     }
 
     #[test]

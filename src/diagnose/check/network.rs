@@ -1,4 +1,4 @@
-//! Low ports in a network that is not the container's own.
+//! Devices that are to be moved, and low ports in a network that is not the container's own.
 //!
 //! Which port a payload will bind config.json does not say, so this is a note; a warning where
 //! an argument or a variable names one.
@@ -11,10 +11,11 @@ use std::os::unix::fs::MetadataExt;
 
 use super::Finding;
 use crate::bundle::Bundle;
-use crate::diagnose::hints::sysctl;
+use crate::diagnose::hints::{Situation, sysctl};
 use crate::host::Host;
 use crate::plan::Plan;
 use crate::plan::namespaces::{Kind, Namespaces};
+use crate::process::net_devices;
 use crate::sys;
 
 const SYSCTL: &str = "net.ipv4.ip_unprivileged_port_start";
@@ -27,6 +28,15 @@ pub fn findings(bundle: &Bundle, plan: &Plan, host: &Host) -> Option<Finding> {
     }
     let process = bundle.config.process.as_ref()?;
     judge(first_free_port()?, &process.args, &process.env)
+}
+
+/// Devices of linux.netDevices that are not there.
+pub fn of_devices(plan: &Plan, situation: &Situation) -> Vec<Finding> {
+    let errors = net_devices::foresee(&plan.net_devices).unwrap_or_else(|error| vec![error]);
+    let errors = errors.iter();
+    errors
+        .map(|error| Finding::error("net-devices", error, situation))
+        .collect()
 }
 
 /// What an ordinary user should know of the host's own network.

@@ -1,4 +1,5 @@
-//! The program of process.args: whether it is in the root file system and can be executed.
+//! The working directory and the program of process.args: whether they are in the root file
+//! system, or can be there, and the program can be executed.
 //!
 //! It is looked for as the payload will do it, in the same words. What a mount or a hook may put
 //! there is not to be seen beforehand: then nothing is said.
@@ -44,11 +45,13 @@ pub fn findings(plan: &Plan, host: &Host, situation: &Situation) -> Option<Findi
         payload: Identity::of_payload(plan, host),
         is_certain: Cell::new(true),
     };
-    let error = image.look().err()?;
-    image
-        .is_certain
-        .get()
-        .then(|| Finding::error("program", &error, situation))
+    let judge = |check, found: Result<()>| {
+        let error = found.err().filter(|_| image.is_certain.get())?;
+        Some(Finding::error(check, &error, situation))
+    };
+    let cwd = judge("cwd", image.working_directory());
+    image.is_certain.set(true);
+    cwd.or_else(|| judge("program", image.look()))
 }
 
 /// The root file system before anything is mounted in it.
@@ -72,6 +75,22 @@ impl Image<'_> {
             self.form_of(&program)?;
         }
         Ok(())
+    }
+
+    /// What is missing of it is made; what is there has to be a directory.
+    fn working_directory(&self) -> Result<()> {
+        let cwd = &self.plan.process.cwd;
+        let Some(place) = self.in_sight(&cwd.to_string_lossy()) else {
+            return Ok(());
+        };
+        let is_directory = match self.root.open(&place) {
+            Ok(file) => sys::file::kind(&sys::file::stat(file.as_fd())?) == SFlag::S_IFDIR,
+            Err(e) => !e.is(Errno::ENOTDIR) || self.leads_away(&place),
+        };
+        match is_directory {
+            true => Ok(()),
+            false => Err(payload::no_working_directory(cwd, Errno::ENOTDIR)),
+        }
     }
 
     /// Stands in for stat(2) and access(2) of the payload.

@@ -60,7 +60,7 @@ fn of_mount(
     };
     let file = match found {
         Ok(file) => file,
-        Err(error) => return vec![missing(mount, path, &error, &wants, plan, situation)],
+        Err(error) => return vec![missing(mount, path, &error, &wants, situation)],
     };
     let mut findings = Vec::new();
     if plan.namespaces.is_new(Kind::User)
@@ -88,14 +88,13 @@ struct Wants {
     write: bool,
 }
 
-/// In the words of `create`, with the folder that is in the way. What a hook may still make is
-/// no error.
+/// In the words of `create`, with the folder that is in the way. Hooks run after the mounts are
+/// made, so none of them helps.
 fn missing(
     mount: &Mount,
     path: &HostPath,
     error: &std::io::Error,
     wants: &Wants,
-    plan: &Plan,
     situation: &Situation,
 ) -> Finding {
     let errno = Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO));
@@ -117,17 +116,9 @@ fn missing(
         _ => failed,
     };
     let failed = failed
-        .within(wants.place.clone())
-        .with_pointer(wants.pointer.clone());
-    let finding = Finding::error("mount-source", &failed, situation);
-    let hooks = &plan.hooks;
-    if hooks.prestart.is_empty() && hooks.create_runtime.is_empty() {
-        return finding;
-    }
-    Finding {
-        hint: Some("create fails unless a hook of the bundle makes it".into()),
-        ..Finding::warning(finding.check, finding.message).at(wants.pointer.clone())
-    }
+        .with_pointer(wants.pointer.clone())
+        .within(wants.place.clone());
+    Finding::error("mount-source", &failed, situation)
 }
 
 /// Flags of the source's mount that config.json takes away and a user namespace cannot.

@@ -2,6 +2,8 @@
 //!
 //! rt alone has this verb; the tests skip where a runtime has it not.
 
+mod agreement;
+
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -13,10 +15,13 @@ use crate::harness::verdict::{Doing, Verdict, equal, fail, holds, skip};
 use crate::probe::ask::Ask;
 use crate::tests;
 
+use agreement::{duplicate_rlimit, missing_source, relative_cwd, unmapped_mount_option};
+
+pub use agreement::TESTS as AGREEMENT;
+
 tests! {
     "rt-check(1)" Compat a_bundle_that_starts_has_no_errors;
     "rt-check(1)" Compat every_mistake_is_named_at_once;
-    "rt-check(1)" Compat check_and_run_agree;
     "rt-check(1)" Compat a_check_changes_nothing;
     "rt-check(1)" Compat a_low_port_over_the_hosts_network_is_named;
     "rt-check(1)" Compat a_capability_without_effect_is_named_with_the_others;
@@ -89,36 +94,6 @@ fn says(finding: &Value, key: &str, words: &[&str]) -> Verdict {
     Ok(())
 }
 
-fn duplicate_rlimit(bundle: &mut Bundle) {
-    let limit = json!({"type": "RLIMIT_NOFILE", "soft": 64, "hard": 64});
-    bundle.process()["rlimits"] = json!([limit, limit]);
-}
-
-fn missing_source(bundle: &mut Bundle) {
-    bundle.bind(Path::new("/nowhere/at/all"), "/mnt", &[]);
-}
-
-fn unknown_namespace(bundle: &mut Bundle) {
-    bundle.join_namespace("ipc", "/nowhere/at/all");
-}
-
-fn relative_cwd(bundle: &mut Bundle) {
-    bundle.process()["cwd"] = json!("tmp");
-}
-
-fn missing_root(bundle: &mut Bundle) {
-    bundle.config["root"]["path"] = json!("nowhere");
-}
-
-fn unmapped_mount_option(bundle: &mut Bundle) {
-    bundle.namespace("user");
-    let map = json!([{"containerID": 0, "hostID": nix::unistd::geteuid().as_raw(), "size": 1}]);
-    bundle.linux()["uidMappings"] = map;
-    bundle.linux()["gidMappings"] =
-        json!([{"containerID": 0, "hostID": nix::unistd::getegid().as_raw(), "size": 1}]);
-    bundle.mount(json!({"destination": "/mnt", "type": "tmpfs", "options": ["uid=7"]}));
-}
-
 fn a_bundle_that_starts_has_no_errors(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     let found = check(case, &bundle)?;
@@ -176,88 +151,6 @@ fn mount_index(bundle: &Bundle, kind: &str) -> Verdict<usize> {
         Some(index) => Ok(index),
         None => fail(format!("no mount of type {kind}")),
     }
-}
-
-/// What check calls an error fails, in the same words, and what it does not starts.
-fn check_and_run_agree(case: &Case) -> Verdict {
-    type Change = fn(&mut Bundle);
-    let table: [(&str, Change); 20] = [
-        ("nothing", |_| ()),
-        ("duplicate rlimit", duplicate_rlimit),
-        ("missing source", missing_source),
-        ("unknown namespace", unknown_namespace),
-        ("relative cwd", relative_cwd),
-        ("missing root", missing_root),
-        ("unmapped option", unmapped_mount_option),
-        ("read-only bind of /etc", |bundle| {
-            bundle.bind(Path::new("/etc"), "/mnt", &["ro"]);
-        }),
-        ("SYS_TIME", |bundle| {
-            bundle.capabilities(&["CAP_SYS_TIME"]);
-        }),
-        ("missing program", |bundle| {
-            bundle.args(&["nowhere"]);
-        }),
-        ("folder as program", |bundle| {
-            bundle.args(&["/bin"]);
-        }),
-        ("script without interpreter", |bundle| {
-            let _ = bundle.file_with_mode("/bin/script", "#!/bin/nowhere\n", 0o755);
-            bundle.args(&["script"]);
-        }),
-        ("program without execute right", |bundle| {
-            let _ = bundle.file_with_mode("/bin/plain", "#!/bin/probe\n", 0o644);
-            bundle.args(&["/bin/plain"]);
-        }),
-        ("program in a mount", |bundle| {
-            bundle.bind(&bundle.inside("/bin"), "/mnt", &["ro"]);
-            bundle.args(&["/mnt/probe", "exit", "17"]);
-        }),
-        ("too many files", |bundle| {
-            bundle.process()["rlimits"] =
-                json!([{"type": "RLIMIT_NOFILE", "soft": 64, "hard": 1_u64 << 40}]);
-        }),
-        ("limit of memory", |bundle| {
-            bundle.linux()["resources"] = json!({"memory": {"limit": 1 << 28}});
-        }),
-        ("limits of processes and processors", |bundle| {
-            bundle.linux()["resources"] = json!({"pids": {"limit": 100}, "cpu": {"shares": 512}});
-        }),
-        ("device that the host has not", |bundle| {
-            bundle.linux()["devices"] =
-                json!([{"path": "/dev/nowhere", "type": "c", "major": 1, "minor": 3}]);
-        }),
-        ("missing hook", |bundle| {
-            bundle.hook("createRuntime", json!({"path": "/nowhere/hook"}));
-        }),
-        ("SELinux label", |bundle| {
-            bundle.process()["selinuxLabel"] = json!("system_u:system_r:nowhere_t:s0");
-        }),
-    ];
-    for (number, (what, change)) in table.into_iter().enumerate() {
-        let mut bundle = case.bundle_named(&format!("bundle{number}"))?;
-        bundle.args(&["/bin/probe", "exit", "17"]);
-        change(&mut bundle);
-        let found = check(case, &bundle)?;
-        let outcome = case.run_call(&bundle)?.run()?;
-        let errors = found.errors();
-        let agree = match outcome.status {
-            17 => errors.is_empty() && found.status == 0,
-            _ => {
-                found.status == 1
-                    && errors.first().is_some_and(|first| {
-                        // The cgroup of a container without a name of its own.
-                        let first = first.replace("rt-check", &case.id);
-                        outcome.stderr.contains(&first)
-                    })
-            }
-        };
-        holds(
-            agree,
-            format!("{what}: check finds {errors:?}, but {}", outcome.told()),
-        )?;
-    }
-    Ok(())
 }
 
 fn a_check_changes_nothing(case: &Case) -> Verdict {
