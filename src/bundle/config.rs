@@ -8,7 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::lenient::{List, Map};
+use super::lenient::{List, Map, null_is_default};
 use super::linux::{IdMapping, Linux};
 
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -55,6 +55,7 @@ pub struct Mount {
 pub struct Process {
     pub terminal: Option<bool>,
     pub console_size: Option<ConsoleSize>,
+    #[serde(deserialize_with = "null_is_default")]
     pub user: User,
     pub args: List<String>,
     pub command_line: serde::de::IgnoredAny,

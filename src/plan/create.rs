@@ -14,7 +14,10 @@ use super::{
     Descriptors, HostPath, Plan, annotations, c_string, intel_rdt, mounts, net_devices, notify,
     sysctl,
 };
+use crate::bundle::checks::mounts::shapes;
+use crate::bundle::checks::place_in_words;
 use crate::bundle::linux::IdMapping;
+use crate::bundle::mount_options::meaning;
 use crate::bundle::{Bundle, Config};
 use crate::error::{Error, Result};
 use crate::host::{Host, Wanted};
@@ -171,15 +174,36 @@ pub(super) fn is_rootless(options: &CreateOptions, host: &Host) -> bool {
     }
 }
 
-/// SPEC: config.md#mounts: a relative destination is no error, though deprecated.
+/// SPEC: config.md#mounts: a relative destination is no error, though deprecated. Neither is what
+/// the kernel drops without a word, since engines write it (singularity's `mode=777` of a bind
+/// mount): runc 1.1 and crun take it.
 fn tolerate(config: &Config, warnings: &mut Vec<String>) {
-    for (n, mount) in config.mounts.iter().enumerate() {
-        let destination = mount.destination.as_deref().unwrap_or_default();
+    for (n, shape) in shapes(config).enumerate() {
+        let destination = shape.mount.destination.as_deref().unwrap_or_default();
         if !destination.starts_with('/') {
             warnings.push(format!(
                 "mounts[{n}].destination: {destination:?} is relative: taken as seen from the root"
             ));
         }
+        if !shape.is_bind() {
+            continue;
+        }
+        for (n, option) in shape.options() {
+            if meaning(option).is_none() && !option.is_empty() {
+                warnings.push(format!(
+                    "{}: {option:?} is for a file system, and a bind mount makes none",
+                    place_in_words(&shape.place_of_option(n))
+                ));
+            }
+        }
+    }
+    let process = config.process.as_ref();
+    if let Some(umask) = process.and_then(|process| process.user.umask)
+        && umask > 0o777
+    {
+        warnings.push(format!(
+            "process.user.umask: of {umask} (octal {umask:o}) the last three octal digits count"
+        ));
     }
 }
 

@@ -5,9 +5,10 @@
 use std::ffi::CString;
 
 use super::faults::Faults;
+use super::mount_label::{self, is_context};
 use super::namespaces::{IdRange, Namespaces, maps_inside};
 use super::rootfs::{FileSystem, Mount, MountLabel, Source};
-use super::{ContainerPath, HostPath, c_string, mount_ids, mount_label};
+use super::{ContainerPath, HostPath, c_string, mount_ids};
 use crate::bundle::checks::place_in_words;
 use crate::bundle::mount_options::{Meaning, meaning};
 use crate::bundle::{Bundle, Config, config};
@@ -178,8 +179,11 @@ impl Options {
         for (n, word) in mount.options.iter().enumerate() {
             match meaning(word) {
                 Some(meaning) => options.apply(meaning),
-                None if word.is_empty() => {}
-                None => options.data.push(data(word, n)?),
+                None => {
+                    for word in data_words(word).filter(|word| !word.is_empty()) {
+                        options.data.push(data(word, n)?);
+                    }
+                }
             }
         }
         Ok(options)
@@ -203,13 +207,30 @@ impl Options {
     }
 }
 
-/// `size=64k` is a key with a value, `newinstance` a key alone.
+/// The options that one string holds: mount(2), by which runc and crun hand them on, takes a
+/// comma for the end of one, but within the quotes of a label and, as overlay does, after a
+/// backslash.
+fn data_words(text: &str) -> impl Iterator<Item = &str> {
+    let (mut quoted, mut escaped) = (false, false);
+    text.split(move |c| {
+        let ends = c == ',' && !quoted && !escaped;
+        quoted ^= c == '"';
+        escaped = c == '\\' && !escaped;
+        ends
+    })
+}
+
+/// `size=64k` is a key with a value, `newinstance` a key alone. Quotes are mount(2)'s, which
+/// fsconfig(2) does not know.
 fn data(word: &str, n: usize) -> Result<(CString, Option<CString>)> {
     let pointer = format!("/options/{n}");
-    Ok(match word.split_once('=') {
-        Some((key, value)) => (c_string(key, &pointer)?, Some(c_string(value, &pointer)?)),
-        None => (c_string(word, &pointer)?, None),
-    })
+    let Some((key, value)) = word.split_once('=') else {
+        return Ok((c_string(word, &pointer)?, None));
+    };
+    let key = c_string(key, &pointer)?;
+    let bare = value.strip_prefix('"').and_then(|v| v.strip_suffix('"'));
+    let value = bare.filter(|_| is_context(&key)).unwrap_or(value);
+    Ok((key, Some(c_string(value, &pointer)?)))
 }
 
 #[cfg(test)]
@@ -251,5 +272,29 @@ mod tests {
         assert_eq!(o.data.len(), 2);
         assert_eq!(o.data[0], (c"size".into(), Some(c"64k".into())));
         assert_eq!((o.here.set, o.below.set), (0, MOUNT_ATTR_RDONLY));
+    }
+
+    #[test]
+    fn a_comma_ends_an_option_but_in_quotes_and_after_a_backslash() {
+        let keys_and_values = |word: &str| -> Vec<String> {
+            let show = |(key, value): &(CString, Option<CString>)| format!("{key:?} {value:?}");
+            flags(&[word]).data.iter().map(show).collect()
+        };
+        assert_eq!(
+            keys_and_values("size=1m,,mode=700"),
+            [r#""size" Some("1m")"#, r#""mode" Some("700")"#]
+        );
+        assert_eq!(
+            keys_and_values(r#"context="u:r:t:s0:c1,c2",size=1m"#),
+            [
+                r#""context" Some("u:r:t:s0:c1,c2")"#,
+                r#""size" Some("1m")"#
+            ]
+        );
+        assert_eq!(
+            keys_and_values(r"lowerdir=/a\,b:/c\\,x"),
+            [r#""lowerdir" Some("/a\\,b:/c\\\\")"#, r#""x" None"#]
+        );
+        assert!(keys_and_values("").is_empty());
     }
 }

@@ -16,8 +16,9 @@ pub struct Rootfs {
     /// What the mount tree gets before anything is mounted, `MS_*` with `MS_REC`:
     /// `MS_SLAVE | MS_REC` unless linux.rootfsPropagation says otherwise.
     pub propagation: u64,
-    /// Whether linux.rootfsPropagation was given: then it also applies to `/` at the end.
-    pub propagation_given: bool,
+    /// What linux.rootfsPropagation gives `/` at the end, for the mounts below it too only with
+    /// `MS_REC`; none if it says nothing.
+    pub root_propagation: Option<u64>,
     /// None where the mount namespace is not the container's own and so nothing is mounted.
     pub pivot: Pivot,
     pub mounts: Vec<Mount>,
@@ -170,6 +171,7 @@ impl Rootfs {
         let config = &bundle.config;
         let linux = config.linux();
         let mount_label = faults.or_default(mount_label::plan(bundle));
+        let root_propagation = propagation(linux.rootfs_propagation.as_deref());
         let own_tree = namespaces.is_private(Kind::Mount);
         let fills_dev = own_tree && devices::fills_dev(config);
         let paths = |list: &[String]| list.iter().map(|path| ContainerPath::new(path)).collect();
@@ -187,11 +189,8 @@ impl Rootfs {
                 .as_ref()
                 .and_then(|root| root.readonly)
                 .unwrap_or(false),
-            propagation: propagation(linux.rootfs_propagation.as_deref()),
-            propagation_given: linux
-                .rootfs_propagation
-                .as_deref()
-                .is_some_and(|p| !p.is_empty()),
+            propagation: root_propagation.unwrap_or(libc::MS_SLAVE) | libc::MS_REC,
+            root_propagation,
             pivot: match (own_tree, options.no_pivot) {
                 (true, false) => Pivot::PivotRoot,
                 (true, true) => Pivot::MoveAndChroot,
@@ -216,10 +215,10 @@ impl Rootfs {
     }
 }
 
-fn propagation(given: Option<&str>) -> u64 {
+fn propagation(given: Option<&str>) -> Option<u64> {
     use crate::bundle::mount_options::{Meaning, meaning};
     match given.and_then(meaning) {
-        Some(Meaning::Propagation(flags)) => flags | libc::MS_REC,
-        _ => libc::MS_SLAVE | libc::MS_REC,
+        Some(Meaning::Propagation(flags)) => Some(flags),
+        _ => None,
     }
 }

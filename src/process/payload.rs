@@ -218,7 +218,7 @@ fn home_of(uid: u32) -> Option<String> {
     None
 }
 
-/// Finds `name` as execvp(3) would, by the payload's own PATH and rights. The texts are those
+/// Finds `name` as a shell would, by the payload's own PATH and rights. The texts are those
 /// that engines match (podman, docker: 127 for a missing program, 126 for one that cannot be
 /// executed).
 pub fn find_program(
@@ -238,7 +238,8 @@ pub fn find_program(
         .find_map(|v| v.to_bytes().strip_prefix(b"PATH="))
         .unwrap_or_default();
     let mut found_but: Option<Error> = None;
-    if !name.is_empty() {
+    // No PATH is no folder, with runc and crun; only within one an empty part is the current one.
+    if !name.is_empty() && !path.is_empty() {
         for directory in path.split(|b| *b == b':') {
             let directory = if directory.is_empty() {
                 b"."

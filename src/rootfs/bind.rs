@@ -95,7 +95,7 @@ impl Tree {
 }
 
 /// move_mount(2) says EINVAL where mount(2) says ENOTDIR, whose words engines know.
-fn explain_kinds(source: BorrowedFd<'_>, target: Place<'_>, error: Error) -> Error {
+pub fn explain_kinds(source: BorrowedFd<'_>, target: Place<'_>, error: Error) -> Error {
     let is_directory = |stat: Result<FileStat>| {
         stat.map(|stat| sys::file::kind(&stat) == SFlag::S_IFDIR)
             .ok()

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::errno::Errno;
 
 use super::attributes::{self, Outcome};
-use super::bind::Tree;
+use super::bind::{Tree, explain_kinds};
 use super::mount::Request;
 use crate::error::{Error, Result};
 use crate::plan::mount_label::is_context;
@@ -24,25 +24,26 @@ impl Request<'_> {
     /// KERNEL(5.2): without fsopen(2), and for values that fsconfig(2) is too short for,
     /// by mount(2) on the target's descriptor.
     pub fn new_instance(&self, target: BorrowedFd<'_>, fs: &FileSystem) -> Result<OwnedFd> {
-        let options = self.options(target, fs)?;
         let fits = |s: &CStr| s.count_bytes() <= FSCONFIG_VALUE_MAX;
         let all_fit = fits(&fs.source)
-            && options
+            && fs
+                .data
                 .iter()
                 .all(|(key, value)| fits(key) && value.as_deref().is_none_or(fits));
         if !all_fit {
-            return self.new_by_mount(target, fs, &options);
+            return self.new_by_mount(target, fs);
         }
         let context = match sys::mount::fsopen(&fs.kind) {
             Err(e) if e.is(Errno::ENOSYS) || e.is(Errno::EPERM) => {
-                return self.new_by_mount(target, fs, &options);
+                return self.new_by_mount(target, fs);
             }
             result => result?,
         };
-        configure(context.as_fd(), fs, &options)?;
+        configure(context.as_fd(), fs)?;
         let mount = sys::mount::fsmount(context.as_fd(), self.attributes.set)?;
         let outcome = attributes::change(mount.as_fd(), 0, self.recursive)?;
-        sys::mount::move_mount(mount.as_fd(), Place::Fd(target))?;
+        sys::mount::move_mount(mount.as_fd(), Place::Fd(target))
+            .map_err(|e| explain_kinds(mount.as_fd(), Place::Fd(target), e))?;
         if outcome == Outcome::Later {
             attributes::remount(mount.as_fd(), 0, self.recursive)?;
         }
@@ -50,10 +51,10 @@ impl Request<'_> {
     }
 
     /// The same without flags and attached nowhere, by descriptors alone.
-    pub fn detached_instance(&self, target: BorrowedFd<'_>, fs: &FileSystem) -> Result<Tree> {
-        let data = self.options(target, fs)?;
+    pub fn detached_instance(&self, fs: &FileSystem) -> Result<Tree> {
         let too_long = |value: &CString| value.as_bytes().len() > FSCONFIG_VALUE_MAX;
-        if data
+        if fs
+            .data
             .iter()
             .any(|(_, value)| value.as_ref().is_some_and(too_long))
         {
@@ -61,34 +62,14 @@ impl Request<'_> {
                 "an option of more than {FSCONFIG_VALUE_MAX} bytes, which fsconfig(2) does not take"
             )));
         }
-        detached(&FileSystem { data, ..fs.clone() }, 0).map(Tree::Detached)
+        detached(fs, 0).map(Tree::Detached)
     }
 
-    fn new_by_mount(
-        &self,
-        target: BorrowedFd<'_>,
-        fs: &FileSystem,
-        options: &[FsOption],
-    ) -> Result<OwnedFd> {
+    fn new_by_mount(&self, target: BorrowedFd<'_>, fs: &FileSystem) -> Result<OwnedFd> {
         let set = self.attributes.set | self.recursive.set;
         let flags = fs.superblock_flags | attributes::mount_flags(set);
-        mount(target, fs, options, flags)?;
+        mount(target, fs, flags)?;
         self.reopen()
-    }
-
-    /// The file system's options with what rt adds.
-    fn options(&self, target: BorrowedFd<'_>, fs: &FileSystem) -> Result<Vec<FsOption>> {
-        let mut options = fs.data.clone();
-        let is_tmpfs = fs.kind.as_c_str() == c"tmpfs";
-        if is_tmpfs && !options.iter().any(|(key, _)| key.as_c_str() == c"mode") {
-            // A tmpfs takes the place of a directory and keeps its permissions.
-            let mode = sys::file::stat(target)?.st_mode & 0o7777;
-            options.push((
-                c"mode".to_owned(),
-                Some(sys::file::c_name(&format!("{mode:o}"))?),
-            ));
-        }
-        Ok(options)
     }
 
     /// Changes the mount that lies at the destination.
@@ -116,18 +97,13 @@ impl Request<'_> {
 /// 1777); init.
 pub fn detached(fs: &FileSystem, set: u64) -> Result<OwnedFd> {
     let context = sys::mount::fsopen(&fs.kind)?;
-    configure(context.as_fd(), fs, &fs.data)?;
+    configure(context.as_fd(), fs)?;
     sys::mount::fsmount(context.as_fd(), set)
 }
 
 /// A new instance on `target` by mount(2), with `MS_*` in `flags`.
-pub fn mount(
-    target: BorrowedFd<'_>,
-    fs: &FileSystem,
-    options: &[FsOption],
-    flags: u64,
-) -> Result<()> {
-    let data = join(options)?;
+pub fn mount(target: BorrowedFd<'_>, fs: &FileSystem, flags: u64) -> Result<()> {
+    let data = join(&fs.data)?;
     let target = sys::mount::fd_path(target);
     sys::mount::mount(
         Some(&fs.source),
@@ -139,11 +115,11 @@ pub fn mount(
     .map_err(|e| explain_refusal(fs, e))
 }
 
-fn configure(context: BorrowedFd<'_>, fs: &FileSystem, options: &[FsOption]) -> Result<()> {
-    set_all(context, fs, options).map_err(|e| explain_refusal(fs, e))
+fn configure(context: BorrowedFd<'_>, fs: &FileSystem) -> Result<()> {
+    set_all(context, fs).map_err(|e| explain_refusal(fs, e))
 }
 
-fn set_all(context: BorrowedFd<'_>, fs: &FileSystem, options: &[FsOption]) -> Result<()> {
+fn set_all(context: BorrowedFd<'_>, fs: &FileSystem) -> Result<()> {
     if !fs.source.is_empty() {
         sys::mount::fsconfig_set(context, c"source", Some(&fs.source))?;
     }
@@ -152,7 +128,7 @@ fn set_all(context: BorrowedFd<'_>, fs: &FileSystem, options: &[FsOption]) -> Re
             sys::mount::fsconfig_set(context, word, None)?;
         }
     }
-    for (key, value) in options {
+    for (key, value) in &fs.data {
         sys::mount::fsconfig_set(context, key, value.as_deref())?;
     }
     sys::mount::fsconfig_create(context)

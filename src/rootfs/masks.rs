@@ -134,7 +134,7 @@ pub fn cover_directory(
     let mount = match instance::detached(&fs, libc::MOUNT_ATTR_RDONLY) {
         // KERNEL(5.2): without fsopen(2) by mount(2).
         Err(e) if e.call() == Some("fsopen") && (e.is(Errno::ENOSYS) || e.is(Errno::EPERM)) => {
-            instance::mount(target, &fs, &fs.data, libc::MS_RDONLY)?;
+            instance::mount(target, &fs, libc::MS_RDONLY)?;
             return reopen();
         }
         made => made?,

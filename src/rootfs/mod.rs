@@ -154,8 +154,8 @@ pub fn finish(mut prepared: Prepared, plan: &Rootfs) -> Result<()> {
         attributes::make_readonly(prepared.root.as_fd())
             .at("/root/readonly", || "root.readonly")?;
     }
-    if plan.propagation_given {
-        propagation::apply_to_root(&prepared.root, plan.propagation)
+    if let Some(propagation) = plan.root_propagation {
+        propagation::apply_to_root(&prepared.root, propagation)
             .at("/linux/rootfsPropagation", || "linux.rootfsPropagation")?;
     }
     Ok(())

@@ -76,12 +76,12 @@ pub fn apply(root: &Root, entry: &Mount, plan: &Rootfs, context: &Context<'_>) -
             request.bind_tree(tree)?
         }
         Source::New(fs) => {
-            let target = request.directory()?;
-            request.instance(target.as_fd(), fs, context)?
+            let (target, fs) = request.place_for(fs)?;
+            request.instance(target.as_fd(), &fs, context)?
         }
         Source::CopyUp(fs) => {
-            let target = request.directory()?;
-            let mount = request.instance(target.as_fd(), fs, context)?;
+            let (target, with_mode) = request.place_for(fs)?;
+            let mount = request.instance(target.as_fd(), &with_mode, context)?;
             let top = if has_own_metadata(fs) {
                 copy_up::Top::AsMounted
             } else {
@@ -175,7 +175,7 @@ impl<'a> Request<'a> {
         let mount = match self.made_elsewhere(context)? {
             Some(tree) => self.attach(tree, target),
             None if context.elsewhere == Elsewhere::Sources => {
-                self.attach(self.detached_instance(target, fs)?, target)
+                self.attach(self.detached_instance(fs)?, target)
             }
             None => self.new_instance(target, fs),
         }?;
@@ -229,6 +229,26 @@ impl<'a> Request<'a> {
         let target = self.mount_point(|| Ok(NodeKind::Directory))?;
         self.refuse_procfs(target.as_fd(), None)?;
         Ok(target)
+    }
+
+    /// The destination of a new file system, made where missing, and its options there: a tmpfs
+    /// keeps the permissions of a directory that it covers. Where there was none it is open to
+    /// all users, 1777, as the kernel makes it: with runc and crun too.
+    fn place_for(&self, fs: &FileSystem) -> Result<(OwnedFd, FileSystem)> {
+        let mut missing = false;
+        let target = self.mount_point(|| {
+            missing = true;
+            Ok(NodeKind::Directory)
+        })?;
+        self.refuse_procfs(target.as_fd(), None)?;
+        let mut fs = fs.clone();
+        let says_mode = fs.data.iter().any(|(key, _)| key.as_c_str() == c"mode");
+        if fs.kind.as_c_str() == c"tmpfs" && !missing && !says_mode {
+            let mode = sys::file::stat(target.as_fd())?.st_mode & 0o7777;
+            let mode = sys::file::c_name(&format!("{mode:o}"))?;
+            fs.data.push((c"mode".to_owned(), Some(mode)));
+        }
+        Ok((target, fs))
     }
 
     fn mount_point(&self, kind: impl FnOnce() -> Result<NodeKind>) -> Result<OwnedFd> {

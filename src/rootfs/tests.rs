@@ -67,7 +67,7 @@ fn empty_plan(scratch: &Path) -> Rootfs {
         root: HostPath::new(root),
         readonly: false,
         propagation: libc::MS_SLAVE | libc::MS_REC,
-        propagation_given: false,
+        root_propagation: None,
         pivot: Pivot::PivotRoot,
         mounts: Vec::new(),
         devices: Vec::new(),

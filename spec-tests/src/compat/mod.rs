@@ -26,6 +26,7 @@ mod show;
 mod spec;
 mod systemd;
 mod terminal;
+mod tolerated;
 mod update;
 
 use crate::harness::verdict::Test;
@@ -38,6 +39,7 @@ pub const TESTS: &[&[Test]] = &[
     show::TESTS,
     exec::TESTS,
     terminal::TESTS,
+    tolerated::TESTS,
     descriptors::TESTS,
     environment::TESTS,
     errors::TESTS,

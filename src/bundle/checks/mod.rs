@@ -9,7 +9,7 @@ mod hooks;
 mod labels;
 mod linux;
 mod mount_ids;
-mod mounts;
+pub mod mounts;
 mod namespaces;
 mod net_devices;
 mod process;

@@ -26,12 +26,6 @@ pub const CHECKS: &[Check] = &[
         run: Run::Config(bind_mount_has_a_source),
     },
     Check {
-        name: "bind-mount-without-data",
-        clause: "runc",
-        pointer: "/mounts/*/options/*",
-        run: Run::Config(bind_mount_without_data),
-    },
-    Check {
         name: "option-fits-the-mount",
         clause: "runc and crun",
         pointer: "/mounts/*/options/*",
@@ -128,20 +122,6 @@ fn bind_mount_has_a_source(config: &Config, report: &mut Report) {
     for shape in shapes(config) {
         if shape.mount.source.as_deref().unwrap_or_default().is_empty() && shape.is_bind() {
             report.add(shape.place("source"), "is missing for a bind mount");
-        }
-    }
-}
-
-/// The kernel would drop it without a word.
-fn bind_mount_without_data(config: &Config, report: &mut Report) {
-    for shape in shapes(config).filter(Shape::is_bind) {
-        for (n, option) in shape.options() {
-            if meaning(option).is_none() && !option.is_empty() {
-                report.add(
-                    shape.place_of_option(n),
-                    format!("{option:?} is for a file system, and a bind mount makes none"),
-                );
-            }
         }
     }
 }

@@ -64,12 +64,6 @@ pub const CHECKS: &[Check] = &[
         run: Run::Process(console_size_in_range),
     },
     Check {
-        name: "umask-in-range",
-        clause: "config.md#posix-platform-user, umask(2)",
-        pointer: "/process/user/umask",
-        run: Run::Process(umask_in_range),
-    },
-    Check {
         name: "scheduler-is-known",
         clause: "config.md#linux-process, sched_setattr(2)",
         pointer: "/process/scheduler",
@@ -196,17 +190,6 @@ fn console_size_in_range(process: &Process, report: &mut Report) {
                 format!("{value} is above {}", u16::MAX),
             );
         }
-    }
-}
-
-fn umask_in_range(process: &Process, report: &mut Report) {
-    if let Some(umask) = process.user.umask
-        && umask > 0o777
-    {
-        report.add(
-            "/user/umask",
-            format!("{umask} (octal {umask:o}) is above octal 777"),
-        );
     }
 }
 

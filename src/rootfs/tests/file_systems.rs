@@ -45,7 +45,7 @@ fn a_tmpfs_keeps_the_mode_of_its_directory() {
             let mode = |path| fs::metadata(path).unwrap().mode() & 0o7777;
             assert_eq!(
                 (mode("/there"), mode("/made"), mode("/given")),
-                (0o1770, 0o755, 0o700)
+                (0o1770, 0o1777, 0o700)
             );
         },
     );

@@ -8,7 +8,7 @@ fn a_shared_root_passes_mounts_on_and_pivots_all_the_same() {
     inside(name, ROOT, |scratch| {
         let mut plan = empty_plan(scratch);
         plan.propagation = libc::MS_SHARED | libc::MS_REC;
-        plan.propagation_given = true;
+        plan.root_propagation = Some(plan.propagation);
         make_with_proc(&mut plan).unwrap();
         assert!(mountinfo_line("/").contains(" shared:"));
     });
@@ -19,7 +19,7 @@ fn a_private_root_is_private() {
     inside("roots::a_private_root_is_private", ROOT, |scratch| {
         let mut plan = empty_plan(scratch);
         plan.propagation = libc::MS_PRIVATE | libc::MS_REC;
-        plan.propagation_given = true;
+        plan.root_propagation = Some(plan.propagation);
         make_with_proc(&mut plan).unwrap();
         assert!(!mountinfo_line("/").contains("shared:"));
         assert!(!mountinfo_line("/").contains("master:"));
@@ -32,7 +32,7 @@ fn what_is_bound_into_an_unbindable_root_is_bound_first() {
     inside(name, ROOT, |scratch| {
         let mut plan = empty_plan(scratch);
         plan.propagation = libc::MS_UNBINDABLE | libc::MS_REC;
-        plan.propagation_given = true;
+        plan.root_propagation = Some(plan.propagation);
         plan.masked_paths = vec![ContainerPath::new("/file")];
         fs::write(scratch.join("root/file"), "").unwrap();
         plan.mounts = vec![mount(0, "/x", bind(scratch), 0)];
