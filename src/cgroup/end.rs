@@ -23,9 +23,11 @@ impl Handle {
     ///
     /// KERNEL(5.14): without cgroup.kill the freezer keeps the processes from multiplying
     /// while they are killed one by one.
+    ///
+    /// So it does in a threaded cgroup, where a write to cgroup.kill says EOPNOTSUPP.
     pub fn kill_all(&self) -> Result<()> {
         match self.directory().write("cgroup.kill", "1") {
-            Err(e) if e.is(Errno::ENOENT) => self.kill_each(),
+            Err(e) if e.is(Errno::ENOENT) || e.is(Errno::EOPNOTSUPP) => self.kill_each(),
             Err(e) if e.is(Errno::ENODEV) => Ok(()),
             result => result,
         }

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 
 use super::settings::{Refusal, cannot_be_had, controllers, lacks, refused};
 use super::v2::Directory;
-use super::{Privilege, confines, is_missing, systemd};
+use super::{Privilege, confines, is_missing, systemd, threaded};
 use crate::bundle::checks::place_in_words;
 use crate::error::{Context, Error, Result};
 use crate::host::Cgroup2;
@@ -36,7 +36,10 @@ pub fn foresee(cgroup: &Cgroup, privilege: Privilege, host: Option<&Cgroup2>) ->
 fn of_path(cgroup: &Cgroup, privilege: Privilege, mount: &Path, path: &Path) -> Result<Vec<Error>> {
     let mount = Directory::open_mount(mount)?;
     match can_be_made(&mount, path, privilege) {
-        Ok(()) => of_controllers(&mount, path, &cgroup.settings, Above::IsOurs),
+        Ok(()) => match threaded::check(&mount, path, &cgroup.settings) {
+            Ok(()) => of_controllers(&mount, path, &cgroup.settings, Above::IsOurs),
+            Err(e) => Ok(vec![e]),
+        },
         Err(e) if !is_missing(&e) => Err(e),
         Err(e) if cgroup.required || confines(cgroup, privilege) => {
             Err(cannot_be_had(e, cgroup.settings.first(), privilege))
@@ -133,9 +136,11 @@ fn why_not(directory: &Directory, name: &str, above: Above) -> Result<Option<Err
         Ok(()) => {}
         Err(e) => return Ok(Some(Errno::from_raw(e.errno().unwrap_or(libc::EACCES)))),
     }
-    // cgroups(7), "no internal processes"; the root has no cgroup.type.
-    let is_busy =
-        directory.read("cgroup.type").is_ok() && !directory.read("cgroup.procs")?.is_empty();
+    // cgroups(7), "no internal processes"; the root has no cgroup.type. Threads may compete
+    // with those below them.
+    let is_busy = !threaded::has(name)
+        && directory.read("cgroup.type").is_ok()
+        && !directory.read("cgroup.procs")?.is_empty();
     Ok(is_busy.then_some(Errno::EBUSY))
 }
 

@@ -214,7 +214,7 @@ impl Handle {
     pub fn attach(&self, pid: Pid) -> Result<()> {
         self.directory
             .write("cgroup.procs", &pid.to_string())
-            .map_err(explain_attach)
+            .map_err(explain_entry)
     }
 }
 
@@ -224,14 +224,24 @@ impl AsFd for Handle {
     }
 }
 
-/// cgroups(7), "Cgroups v2 no internal processes rule", "Cgroups v2 delegation".
-fn explain_attach(e: Error) -> Error {
+/// Whether it is for the cgroup that a process could not be born there: one that hands
+/// controllers down says EBUSY, one that would have to be threaded EOPNOTSUPP.
+pub fn takes_no_process(error: &Error) -> bool {
+    error.is(Errno::EBUSY) || error.is(Errno::EOPNOTSUPP)
+}
+
+/// Says why a process may not enter a cgroup, by cgroup.procs or at its birth (cgroups(7),
+/// "Cgroups v2 no internal processes rule", "Thread mode", "Cgroups v2 delegation").
+pub fn explain_entry(e: Error) -> Error {
     let hint = match e.errno().map(Errno::from_raw) {
         Some(Errno::EBUSY) => {
             "a cgroup that hands controllers down to others (cgroup.subtree_control) takes no process itself"
         }
         Some(Errno::EOPNOTSUPP) => {
-            "the cgroup is in a threaded subtree or below one (cgroup.type) and takes no process"
+            "below or beside a threaded cgroup only threaded ones take processes: write threaded to cgroup.type of this one, where it reads domain invalid"
+        }
+        Some(Errno::EINVAL) => {
+            "a kernel built with CONFIG_RT_GROUP_SCHED keeps processes of a real-time class out of cgroups with the controller cpu: call rt with another one (chrt --other 0 rt …)"
         }
         Some(Errno::EACCES) => {
             "the caller needs to be able to write to cgroup.procs of the nearest cgroup above both the old place of the process and the new one: run under a systemd user manager with Delegate=yes"

@@ -20,6 +20,7 @@ pub mod resctrl;
 mod settings;
 pub mod stats;
 pub mod systemd;
+mod threaded;
 mod tree;
 mod v2;
 
@@ -33,11 +34,11 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 
 pub use foresight::foresee;
-pub use handle::Handle;
+pub use handle::{Handle, explain_entry, takes_no_process};
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::log;
-use crate::plan::cgroup::{Cgroup, Change, DeviceRule, Placement};
+use crate::plan::cgroup::{Cgroup, Change, DeviceRule, Placement, Setting};
 use crate::state::Manager;
 use crate::sys;
 use v2::Directory;
@@ -80,7 +81,7 @@ pub fn create(cgroup: &Cgroup, privilege: Privilege) -> Result<Option<Guard>> {
             let unit = systemd::Unit::prepare(mount, scope)?;
             return Ok(Some(Guard::Unit(Box::new(unit))));
         }
-        Placement::Path { mount, path } => make(mount.as_path(), path, privilege),
+        Placement::Path { mount, path } => make(mount.as_path(), path, &cgroup.settings, privilege),
         without => Err(Error::unsupported(
             without.why_none().unwrap_or_default().to_owned(),
         )),
@@ -176,7 +177,7 @@ fn is_missing(e: &Error) -> bool {
     e.kind() == Kind::Unsupported || errno.into_iter().any(|errno| e.is(errno))
 }
 
-fn make(mount: &Path, path: &Path, privilege: Privilege) -> Result<Made> {
+fn make(mount: &Path, path: &Path, settings: &[Setting], privilege: Privilege) -> Result<Made> {
     let mount = Directory::open_mount(mount)?;
     v2::check_beneath(path)?;
     let mut made = Vec::new();
@@ -203,6 +204,12 @@ fn make(mount: &Path, path: &Path, privilege: Privilege) -> Result<Made> {
     if privilege == Privilege::Rootless {
         handle::check_enterable(guard.handle.mount(), path)?;
     }
+    threaded::join(
+        guard.handle.mount(),
+        path,
+        guard.handle.directory(),
+        settings,
+    )?;
     Ok(guard)
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::v2::Directory;
-use super::{Handle, Privilege};
+use super::{Handle, Privilege, threaded};
 use crate::bundle::checks::place_in_words;
 use crate::error::{Context, Error, Result};
 use crate::plan::cgroup::{Absent, Setting};
@@ -21,9 +21,9 @@ struct Former {
 /// switched on. A setting that cannot be written is an error that names its place in
 /// config.json, the file, and what is missing.
 pub(super) fn apply(handle: &Handle, settings: &[Setting]) -> Result<()> {
-    let refusals = enable(handle, &controllers(settings))?;
+    switch_on(handle, settings)?;
     for setting in settings {
-        write(handle, setting, &refusals, &mut None)?;
+        write(handle, setting, &mut None)?;
     }
     Ok(())
 }
@@ -35,14 +35,14 @@ pub(super) fn replace(
     settings: &[Setting],
     last: impl FnOnce() -> Result<()>,
 ) -> Result<()> {
-    let refusals = enable(handle, &controllers(settings))?;
+    switch_on(handle, settings)?;
     for setting in settings {
         refuse_if_in_use(handle, setting)?;
     }
     let mut former = Some(Vec::new());
     let written = settings
         .iter()
-        .try_for_each(|setting| write(handle, setting, &refusals, &mut former));
+        .try_for_each(|setting| write(handle, setting, &mut former));
     written.and_then(|()| last()).map_err(|mut error| {
         for former in former.iter().flatten().rev() {
             if let Err(e) = handle.directory().write(&former.file, &former.value) {
@@ -54,12 +54,7 @@ pub(super) fn replace(
 }
 
 /// Writes one setting; what was there before goes into `former`, if there is one.
-fn write(
-    handle: &Handle,
-    setting: &Setting,
-    refusals: &[Refusal],
-    former: &mut Option<Vec<Former>>,
-) -> Result<()> {
+fn write(handle: &Handle, setting: &Setting, former: &mut Option<Vec<Former>>) -> Result<()> {
     let directory = handle.directory();
     let mut put = |file: &str, value: &str| -> Result<()> {
         if let Some(former) = former {
@@ -77,7 +72,7 @@ fn write(
         (result, _) => result,
     };
     result
-        .map_err(|e| explain(e, handle, setting, refusals))
+        .map_err(|e| explain(e, handle, setting))
         .at(&setting.pointer, || place_in_words(&setting.pointer))
 }
 
@@ -140,16 +135,17 @@ fn former_value(file: &str, value: &str, text: &str) -> Former {
     }
 }
 
-/// The controllers that the files belong to, each once: `pids.max` is of `pids`. The files
-/// of the core, `cgroup.*`, are always there.
+/// The controller that the file belongs to: `pids.max` is of `pids`. None for the files of the
+/// core, `cgroup.*`, which are always there.
+pub(super) fn controller_of(setting: &Setting) -> Option<&str> {
+    let (name, _) = setting.file.split_once('.')?;
+    (name != "cgroup").then_some(name)
+}
+
+/// The controllers of the settings, each once: those that threaded cgroups cannot have first.
 pub(super) fn controllers(settings: &[Setting]) -> Vec<&str> {
-    let mut names: Vec<&str> = settings
-        .iter()
-        .filter_map(|setting| setting.file.split_once('.'))
-        .map(|(name, _)| name)
-        .filter(|name| *name != "cgroup")
-        .collect();
-    names.sort_unstable();
+    let mut names: Vec<&str> = settings.iter().filter_map(controller_of).collect();
+    names.sort_unstable_by_key(|name| (threaded::has(name), *name));
     names.dedup();
     names
 }
@@ -160,8 +156,27 @@ pub(super) struct Refusal {
     pub error: Error,
 }
 
+/// Switches on what the settings need, all the way down to the cgroup. An error for the first
+/// of them that cannot have it.
+fn switch_on(handle: &Handle, settings: &[Setting]) -> Result<()> {
+    let refusals = enable(handle, &controllers(settings))?;
+    let refusal = settings.iter().find_map(|setting| {
+        let controller = controller_of(setting)?;
+        let refusal = refusals.iter().find(|r| r.controller == controller)?;
+        Some((setting, refusal))
+    });
+    let Some((setting, refusal)) = refusal else {
+        return Ok(());
+    };
+    threaded::check(handle.mount(), handle.path(), settings)?;
+    Err(refused(setting, refusal)).at(&setting.pointer, || place_in_words(&setting.pointer))
+}
+
 /// Switches controllers on in every cgroup from the mount down to the parent, where they
-/// are not. A refusal is no error yet: only a setting that needs the controller makes it one.
+/// are not; it ends where some are refused.
+///
+/// One with processes of its own hands on those that tell threads apart, and is thereby made a
+/// domain of threaded cgroups: that is not done to it once another controller is refused.
 fn enable(handle: &Handle, controllers: &[&str]) -> Result<Vec<Refusal>> {
     let mut refusals = Vec::new();
     if controllers.is_empty()
@@ -183,7 +198,14 @@ fn enable(handle: &Handle, controllers: &[&str]) -> Result<Vec<Refusal>> {
                 None => continue,
             }
         };
-        for controller in lacks(directory, "cgroup.subtree_control", controllers)? {
+        let lacking = lacks(directory, "cgroup.subtree_control", controllers)?;
+        if !lacking.is_empty() {
+            threaded::follow(directory)?;
+        }
+        for controller in lacking {
+            if threaded::has(controller) && !refusals.is_empty() {
+                break;
+            }
             if let Err(error) = directory.write("cgroup.subtree_control", &format!("+{controller}"))
             {
                 refusals.push(Refusal {
@@ -192,7 +214,11 @@ fn enable(handle: &Handle, controllers: &[&str]) -> Result<Vec<Refusal>> {
                 });
             }
         }
+        if !refusals.is_empty() {
+            return Ok(refusals);
+        }
     }
+    threaded::follow(handle.directory())?;
     Ok(refusals)
 }
 
@@ -211,7 +237,7 @@ pub(super) fn lacks<'a>(
 }
 
 /// `pids.max needs the controller "pids"`
-fn needs(setting: &Setting) -> String {
+pub(super) fn needs(setting: &Setting) -> String {
     let controller = setting.file.split_once('.').map_or("", |(name, _)| name);
     format!("{} needs the controller {controller:?}", setting.file)
 }
@@ -257,18 +283,19 @@ pub(super) fn cannot_be_had(e: Error, first: Option<&Setting>, privilege: Privil
     .with_hint(hint)
 }
 
-fn explain(e: Error, handle: &Handle, setting: &Setting, refusals: &[Refusal]) -> Error {
+fn explain(e: Error, handle: &Handle, setting: &Setting) -> Error {
     let controller = setting.file.split_once('.').map_or("", |(name, _)| name);
-    let refusal = refusals
-        .iter()
-        .find(|refusal| refusal.controller == controller);
-    match (e.errno().map(Errno::from_raw), refusal) {
-        (Some(Errno::ENOENT | Errno::EACCES), Some(refusal)) => refused(setting, refusal),
-        (Some(Errno::ENOENT), None) => e.with_hint(format!(
+    match e.errno().map(Errno::from_raw) {
+        Some(Errno::ENOENT)
+            if let Err(e) = threaded::check_one(handle.mount(), handle.path(), setting) =>
+        {
+            e
+        }
+        Some(Errno::ENOENT) => e.with_hint(format!(
             "{:?} has no such file: this kernel has not this setting of the controller {controller:?}",
             handle.directory().path()
         )),
-        (Some(Errno::EINVAL | Errno::ERANGE), _) => {
+        Some(Errno::EINVAL | Errno::ERANGE) => {
             e.with_hint(format!("the kernel does not take this value for {}", setting.file))
         }
         _ => e,
@@ -279,6 +306,10 @@ fn explain(e: Error, handle: &Handle, setting: &Setting, refusals: &[Refusal]) -
 pub(super) fn refused(setting: &Setting, refusal: &Refusal) -> Error {
     let controller = &refusal.controller;
     let hint = match refusal.error.errno().map(Errno::from_raw) {
+        Some(Errno::EOPNOTSUPP) => threaded::REMEDY.to_owned(),
+        Some(Errno::EINVAL) if controller == "cpu" => {
+            "the kernel was built without it; or, where it was built with CONFIG_RT_GROUP_SCHED, processes of a real-time class outside of the root cgroup keep it off: give them another class (chrt --other --pid 0 PID)".to_owned()
+        }
         Some(Errno::ENOENT | Errno::EINVAL) => format!(
             "this cgroup hierarchy has no controller {controller:?}: cgroup version 1 has it, or the kernel was built or booted without it"
         ),
@@ -315,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn each_controller_is_named_once_and_the_core_is_none() {
+    fn each_controller_is_named_once_those_of_domains_first_and_the_core_is_none() {
         let settings: Vec<Setting> = [
             "pids.max",
             "cpu.weight",
@@ -326,6 +357,6 @@ mod tests {
         .into_iter()
         .map(|file| Setting::new("", file, ""))
         .collect();
-        assert_eq!(controllers(&settings), ["cpu", "hugetlb", "pids"]);
+        assert_eq!(controllers(&settings), ["hugetlb", "cpu", "pids"]);
     }
 }

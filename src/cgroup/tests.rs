@@ -14,7 +14,7 @@ use crate::plan::cgroup::{RuleKind, Setting};
 
 /// Runs `test` with a cgroup2 mount and the name of a cgroup that is not there. A thread may
 /// have a mount namespace of its own, which ends with it.
-fn with_cgroup2(name: &str, test: impl FnOnce(&Path, PathBuf) + Send + 'static) {
+pub(super) fn with_cgroup2(name: &str, test: impl FnOnce(&Path, PathBuf) + Send + 'static) {
     let name = PathBuf::from(format!("rt-test-{}-{name}", std::process::id()));
     let thread = std::thread::spawn(move || {
         let dir = std::env::temp_dir().join(&name);
@@ -36,7 +36,7 @@ fn with_cgroup2(name: &str, test: impl FnOnce(&Path, PathBuf) + Send + 'static) 
     thread.join().unwrap();
 }
 
-fn plan(mount: &Path, path: &Path) -> Cgroup {
+pub(super) fn plan(mount: &Path, path: &Path) -> Cgroup {
     Cgroup {
         placement: Placement::Path {
             mount: HostPath::new(mount),
@@ -49,17 +49,17 @@ fn plan(mount: &Path, path: &Path) -> Cgroup {
     }
 }
 
-fn make(mount: &Path, path: &Path) -> Guard {
+pub(super) fn make(mount: &Path, path: &Path) -> Guard {
     create(&plan(mount, path), Privilege::Host)
         .unwrap()
         .unwrap()
 }
 
-fn sleeper() -> Child {
+pub(super) fn sleeper() -> Child {
     Command::new("sleep").arg("60").spawn().unwrap()
 }
 
-fn pid(child: &Child) -> Pid {
+pub(super) fn pid(child: &Child) -> Pid {
     Pid::from_raw(child.id() as i32)
 }
 

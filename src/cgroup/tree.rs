@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::handle::list;
+use super::threaded;
 use super::v2::Directory;
 use crate::error::Result;
 
@@ -26,10 +27,16 @@ pub fn processes(top: &Directory) -> Result<Vec<Pid>> {
             pids.extend(numbers.filter(|n| *n > 0).map(Pid::from_raw));
             Ok(())
         }
-        // A threaded cgroup: its processes are listed by the domain above it.
-        Err(e) if e.is(Errno::EOPNOTSUPP) => Ok(()),
+        // A threaded cgroup, whose domain may be above `top`.
+        Err(e) if e.is(Errno::EOPNOTSUPP) => {
+            pids.extend(threaded::processes(cgroup)?);
+            Ok(())
+        }
         Err(e) => Err(e),
     })?;
+    // Each cgroup that has a thread of a process names that.
+    pids.sort_unstable();
+    pids.dedup();
     Ok(pids)
 }
 

@@ -16,7 +16,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
-use crate::cgroup::{Handle, resctrl};
+use crate::cgroup::{self, Handle, resctrl};
 use crate::error::{Context, Error, Phase, Result};
 use crate::plan::namespaces::Kind;
 use crate::plan::process::Process;
@@ -84,13 +84,16 @@ pub fn enter(
     ) {
         // A systemd inside has enabled controllers, so the container's own cgroup takes no
         // processes: then where init is.
-        (Err(error), Some(mount)) if is_refused_by_cgroup(&error) => {
+        (Err(error), Some(mount)) if cgroup::takes_no_process(&error) => {
             let of_init = Handle::of_process(mount, container.init)?;
             kernel::clone(0, of_init.as_ref().map(AsFd::as_fd))
         }
         (other, _) => other,
     };
-    match birth.context(|| "the container's cgroup")? {
+    match birth
+        .map_err(cgroup::explain_entry)
+        .context(|| "the container's cgroup")?
+    {
         Cloned::Child { .. } => {
             drop(ours);
             let inheritance = Inheritance {
@@ -161,12 +164,6 @@ fn open_directory(path: &str) -> Result<OwnedFd> {
         "open",
         format_args!("{path:?}, O_PATH"),
     )
-}
-
-/// A cgroup that may hold no processes because it gives controllers to its children says
-/// EBUSY; a threaded one says EOPNOTSUPP.
-fn is_refused_by_cgroup(error: &Error) -> bool {
-    matches!(error.errno(), Some(libc::EBUSY | libc::EOPNOTSUPP))
 }
 
 /// The namespaces of `init` that are not this process's own; joining one's own user namespace

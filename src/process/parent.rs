@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::unistd::Pid;
 
 use crate::cgroup::{self, resctrl};
-use crate::error::{self, Error, Result};
+use crate::error::{self, Context, Error, Result};
 use crate::hooks;
 use crate::log;
 use crate::plan::namespaces::Kind as Namespace;
@@ -115,6 +115,10 @@ pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) 
     };
     let Spawned { process, wire } = match spawned {
         Ok(spawned) => spawned,
+        Err(error) if cgroup::takes_no_process(&error) => {
+            return Err(cgroup::explain_entry(error))
+                .at("/linux/cgroupsPath", || "the container's cgroup");
+        }
         Err(error) => return Err(error.within("linux.namespaces")),
     };
     if let Some(guard) = &mut cgroup

@@ -15,6 +15,7 @@ mod propagation;
 mod seccomp;
 mod seccomp_actions;
 mod sysctl;
+mod threaded;
 mod user_namespace;
 
 use crate::harness::verdict::Test;
@@ -31,6 +32,7 @@ pub const TESTS: &[&[Test]] = &[
     cgroups::TESTS,
     limits::TESTS,
     enforcement::TESTS,
+    threaded::TESTS,
     sysctl::TESTS,
     propagation::TESTS,
     masks::TESTS,
