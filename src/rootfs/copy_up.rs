@@ -33,7 +33,7 @@ pub fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, top: Top) -> Result<()> {
     copy_entries(source.as_fd(), target.as_fd())?;
     match top {
         Top::AsMounted => Ok(()),
-        Top::Copied => sys::file::copy_metadata(source.as_fd(), target.as_fd(), &found),
+        Top::Copied => sys::metadata::copy_metadata(source.as_fd(), target.as_fd(), &found),
     }
 }
 
@@ -90,7 +90,7 @@ fn copy_directory(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> Resu
     let target = sys::file::open_entry(to, name, flags)?;
     let found = sys::file::stat(source.as_fd())?;
     copy_entries(source.as_fd(), target.as_fd())?;
-    sys::file::copy_metadata(source.as_fd(), target.as_fd(), &found)
+    sys::metadata::copy_metadata(source.as_fd(), target.as_fd(), &found)
 }
 
 /// A process that has the directory too may swap the name for another meanwhile: what is copied is
@@ -107,5 +107,5 @@ fn copy_file(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> Result<()
     let mut target = File::from(target);
     std::io::copy(&mut source, &mut target)
         .map_err(|e| Error::io("copy_file_range", name.to_string_lossy().as_ref(), &e))?;
-    sys::file::copy_metadata(source.as_fd(), target.as_fd(), &found)
+    sys::metadata::copy_metadata(source.as_fd(), target.as_fd(), &found)
 }

@@ -293,7 +293,7 @@ impl<'a> Request<'a> {
 /// Old policies and kernels do not let an mqueue be labelled; then it has the label that it had
 /// before (crun; runc asks for kernels that do).
 fn label_directory(mount: BorrowedFd<'_>, label: &CStr) {
-    if let Err(e) = sys::file::set_attribute(mount, c"security.selinux", label) {
+    if let Err(e) = sys::metadata::set_attribute(mount, c"security.selinux", label) {
         crate::log::debug(|| format!("the label of the mqueue: {e}"));
     }
 }

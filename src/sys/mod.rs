@@ -9,6 +9,7 @@
 
 pub mod bpf;
 pub mod capability;
+mod clone;
 pub mod descriptor;
 pub mod early;
 pub mod entry;
@@ -16,6 +17,7 @@ pub mod file;
 pub mod keyring;
 pub mod limits;
 pub mod memory;
+pub mod metadata;
 pub mod mount;
 mod mount_attributes;
 pub mod namespace;

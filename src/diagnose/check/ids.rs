@@ -145,7 +145,7 @@ fn find_tools() -> Vec<Tool> {
 
 /// capabilities(7), "File capabilities": `struct vfs_cap_data`, in little endian.
 fn has_file_capability(path: &Path, number: u8) -> bool {
-    sys::file::short_attribute(path, c"security.capability")
+    sys::metadata::short_attribute(path, c"security.capability")
         .is_some_and(|value| permits(&value, number))
 }
 

@@ -184,7 +184,7 @@ fn of_owner(path: &Path, owner: Owner, payload: &Identity, wants: &Wants) -> Opt
 
 /// Whether the mode is not the whole truth, acl(5).
 fn has_access_list(path: &Path) -> bool {
-    sys::file::short_attribute(path, c"system.posix_acl_access").is_some()
+    sys::metadata::short_attribute(path, c"system.posix_acl_access").is_some()
 }
 
 #[cfg(test)]
