@@ -27,7 +27,7 @@ pub(super) fn with_cgroup2(name: &str, test: impl FnOnce(&Path, PathBuf) + Send 
         };
         let result = prepare();
         match result {
-            Ok(()) => test(&dir, name.clone()),
+            Ok(()) => test(&dir, name),
             Err(errno) => eprintln!("skipped, no cgroup2 mount can be made here: {errno}"),
         }
         let _ = nix::mount::umount2(&dir, nix::mount::MntFlags::MNT_DETACH);

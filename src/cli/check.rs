@@ -13,8 +13,8 @@ use crate::plan::CreateOptions;
 
 #[derive(Args, Debug)]
 pub struct Check {
-    /// Directory of the bundle; the present one if not given. Without a config.json there the
-    /// host alone is looked at
+    /// Directory of the bundle; if not given the present one, or, where that has no config.json,
+    /// the host alone
     #[arg(short, long, value_name = "DIR")]
     bundle: Option<PathBuf>,
 
@@ -30,7 +30,7 @@ pub struct Check {
 impl Verb for Check {
     const NAME: &'static str = "check";
     const ABOUT: &'static str =
-        "Say everything that is wrong with a bundle and this host for it, and make nothing";
+        "Report all that is wrong with a bundle, or with this host for it, and make nothing";
 
     fn run(self, global: &Global) -> Result<u8> {
         let here = Path::new(".");

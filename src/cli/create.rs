@@ -29,7 +29,7 @@ pub struct Create {
 
 impl Verb for Create {
     const NAME: &'static str = "create";
-    const ABOUT: &'static str = "Make a container and leave it waiting for start";
+    const ABOUT: &'static str = "Make a container, which waits for `start`";
     const SHIELDED: bool = true;
 
     fn run(self, global: &Global) -> Result<u8> {

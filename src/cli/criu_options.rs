@@ -23,7 +23,7 @@ pub struct CriuOptions {
     /// Allow open TCP connections
     #[arg(long)]
     tcp_established: bool,
-    /// Leave out TCP connections that are being made
+    /// Leave out TCP connections that are still being established
     #[arg(long)]
     tcp_skip_in_flight: bool,
     /// Close TCP connections
@@ -38,7 +38,7 @@ pub struct CriuOptions {
     /// Allow a terminal of the caller's
     #[arg(long)]
     shell_job: bool,
-    /// Copy memory when it is first used
+    /// Copy memory only when it is first used
     #[arg(long)]
     lazy_pages: bool,
     /// Allow file locks

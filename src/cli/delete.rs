@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Args, Debug)]
 pub struct Delete {
-    /// Kill the container first where it still runs; that it is not there is no error
+    /// Kill the container first if it still runs; one that does not exist is no error
     #[arg(short, long)]
     force: bool,
 

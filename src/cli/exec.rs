@@ -49,7 +49,7 @@ pub struct Exec {
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
 
-    /// Working directory, where not that of config.json
+    /// Working directory in place of that of config.json
     #[arg(long, value_name = "DIR")]
     pub cwd: Option<String>,
 
@@ -57,7 +57,7 @@ pub struct Exec {
     #[arg(short, long, value_name = "NAME=VALUE")]
     pub env: Vec<String>,
 
-    /// Numbers of the user, and group, that the process runs as
+    /// User, and group, that the process runs as, by number
     #[arg(short, long, value_name = "UID[:GID]")]
     pub user: Option<User>,
 
@@ -97,7 +97,7 @@ pub struct Exec {
     #[arg(long, hide = true)]
     no_subreaper: bool,
 
-    /// Name of the container, and behind it the program and its arguments, options among them;
+    /// Name of the container, followed by the program and its arguments, options included;
     /// no program with --process
     #[arg(value_names = ["CONTAINER", "COMMAND"], required = true, trailing_var_arg = true, num_args = 1..)]
     container_and_args: Vec<OsString>,

@@ -27,7 +27,7 @@ pub struct Global {
     #[arg(long, value_name = "WHERE")]
     log: Option<OsString>,
 
-    /// Form of the log
+    /// Format of the log
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: LogFormat,
 

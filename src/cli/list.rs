@@ -13,7 +13,7 @@ use crate::state::{Container, Report, Status};
 
 #[derive(Args, Debug)]
 pub struct List {
-    /// Form of the output
+    /// Format of the output
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     format: ListFormat,
 

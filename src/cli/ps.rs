@@ -13,11 +13,11 @@ use crate::error::{Context, Error, Result};
 
 #[derive(Args, Debug)]
 pub struct Ps {
-    /// Form of the output
+    /// Format of the output
     #[arg(short, long, value_name = "FORMAT", default_value = "table")]
     format: ListFormat,
 
-    /// Name of the container, and behind it options for the host's ps(1); -ef if not given
+    /// Name of the container, followed by options for the host's ps(1); -ef if not given
     #[arg(value_names = ["CONTAINER", "PS OPTION"], required = true, trailing_var_arg = true, num_args = 1..)]
     container_and_options: Vec<String>,
 }

@@ -32,7 +32,7 @@ pub struct Restore {
     /// Do not adopt the payload's orphans
     #[arg(long)]
     no_subreaper: bool,
-    /// Profile of the security module in place of the one in the images, TYPE:NAME
+    /// Profile of the security module in place of the one in the images
     #[arg(long, value_name = "TYPE:NAME")]
     lsm_profile: Option<String>,
     /// Label of the restored mounts in place of the one in the images

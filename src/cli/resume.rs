@@ -17,7 +17,7 @@ pub struct Resume {
 
 impl Verb for Resume {
     const NAME: &'static str = "resume";
-    const ABOUT: &'static str = "Let the processes of a paused container go on";
+    const ABOUT: &'static str = "Let the processes of a paused container continue";
 
     fn run(self, global: &Global) -> Result<u8> {
         let mut container = global.root()?.open(&self.id)?;

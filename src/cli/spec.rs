@@ -40,7 +40,7 @@ pub struct Spec {
 
 impl Verb for Spec {
     const NAME: &'static str = "spec";
-    const ABOUT: &'static str = "Write a config.json to begin with";
+    const ABOUT: &'static str = "Write a config.json to start from";
 
     fn run(self, _global: &Global) -> Result<u8> {
         let path = self.bundle.join(&self.file);

@@ -31,7 +31,7 @@ pub struct Update {
     /// Weight for block devices, 10 to 1000
     #[arg(long, value_name = "WEIGHT")]
     blkio_weight: Option<String>,
-    /// Period of the CPU quota in microseconds
+    /// Period of the CPU quota, in microseconds
     #[arg(long, value_name = "US")]
     cpu_period: Option<String>,
     /// CPU time per period in microseconds, -1 for no limit
@@ -43,10 +43,10 @@ pub struct Update {
     /// Relative weight for the CPU
     #[arg(long, value_name = "SHARES", alias = "cpu-shares")]
     cpu_share: Option<String>,
-    /// Period of the realtime quota in microseconds
+    /// Period of the realtime quota, in microseconds
     #[arg(long, value_name = "US")]
     cpu_rt_period: Option<String>,
-    /// Realtime per period in microseconds
+    /// Realtime CPU time per period, in microseconds
     #[arg(long, value_name = "US", allow_hyphen_values = true)]
     cpu_rt_runtime: Option<String>,
     /// 1: run only while nobody else wants the CPU
@@ -61,7 +61,7 @@ pub struct Update {
     /// Limit of memory, in bytes or with k, m, g; -1 for none
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     memory: Option<String>,
-    /// Memory that is spared while the host runs short
+    /// Memory that is spared when the host runs short
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     memory_reservation: Option<String>,
     /// Limit of memory and swap together; -1 for none

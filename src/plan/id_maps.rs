@@ -16,7 +16,8 @@ pub fn plan(linux: &Linux, host: &Host, warnings: &mut Vec<String>) -> Result<Id
     };
     check_outer_ids("uid", &uids, &host.user_namespace.uid_map)?;
     check_outer_ids("gid", &gids, &host.user_namespace.gid_map)?;
-    choose_writer(uids, gids, host)
+    let writer = choose_writer(&uids, &gids, host)?;
+    Ok(IdMaps { uids, gids, writer })
 }
 
 /// The maps of config.json where they are refused, for what follows from them.
@@ -120,22 +121,17 @@ fn map_from_zero(own: u32, ranges: &[(u32, u32)]) -> Vec<IdRange> {
 }
 
 /// SPEC: user_namespaces(7), "Defining user and group ID mappings".
-fn choose_writer(uids: Vec<IdRange>, gids: Vec<IdRange>, host: &Host) -> Result<IdMaps> {
-    let maps = |writer| IdMaps {
-        uids: uids.clone(),
-        gids: gids.clone(),
-        writer,
-    };
+fn choose_writer(uids: &[IdRange], gids: &[IdRange], host: &Host) -> Result<IdMapWriter> {
     if host.may_map_ids() {
-        return Ok(maps(IdMapWriter::Parent));
+        return Ok(IdMapWriter::Parent);
     }
     let only =
         |ranges: &[IdRange], id| matches!(ranges, [one] if one.outside == id && one.count == 1);
-    if only(&uids, host.euid) && only(&gids, host.egid) {
-        return Ok(maps(IdMapWriter::Itself));
+    if only(uids, host.euid) && only(gids, host.egid) {
+        return Ok(IdMapWriter::Itself);
     }
     let Some(subordinate) = &host.subordinate else {
-        return Ok(maps(IdMapWriter::Newidmap));
+        return Ok(IdMapWriter::Newidmap);
     };
     if !subordinate.tools {
         return Err(Error::unsupported(
@@ -146,19 +142,19 @@ fn choose_writer(uids: Vec<IdRange>, gids: Vec<IdRange>, host: &Host) -> Result<
     }
     check_subordinate(
         &SUBUID,
-        &uids,
+        uids,
         host.euid,
         &subordinate.uids,
         &subordinate.user,
     )?;
     check_subordinate(
         &SUBGID,
-        &gids,
+        gids,
         host.egid,
         &subordinate.gids,
         &subordinate.user,
     )?;
-    Ok(maps(IdMapWriter::Newidmap))
+    Ok(IdMapWriter::Newidmap)
 }
 
 /// A kind of subordinate ids, as messages name it.

@@ -199,7 +199,7 @@ fn update_keeps_the_device_rules(case: &Case) -> Verdict {
         major: 1,
         minor: 11,
     };
-    let opens = [open.clone(), Ask::Open("/tmp/kmsg".into())];
+    let opens = [open, Ask::Open("/tmp/kmsg".into())];
     // A node may be made by the default rules; it may not be opened.
     let denied = |answers: &[crate::probe::ask::Answer]| {
         answers[1].failed_with("opening a denied device", &[libc::EPERM])

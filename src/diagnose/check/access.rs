@@ -39,7 +39,7 @@ impl Owner {
         self.mode & libc::S_IFMT == libc::S_IFDIR
     }
 
-    /// `drwxr-x---` as ls(1) writes it, in octal: `0750`.
+    /// Its mode as chmod(1) takes it: `0750`.
     pub fn permissions(&self) -> String {
         format!("{:04o}", self.mode & 0o7777)
     }

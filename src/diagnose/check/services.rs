@@ -17,18 +17,17 @@ pub fn of_host(host: &Host) -> Vec<Finding> {
     };
     let systemd = Manager::connect(bus).err().map(|error| {
         let text = format!("--systemd-cgroup will not work: {whose} systemd is not within reach");
-        lack("systemd", text, &error)
+        lack("systemd", &text, &error)
     });
     let rights = criu::require_rights("checkpoint", host);
     let criu = rights.and_then(|()| criu::find(None).map(drop));
-    let criu = criu.err().map(|error| {
-        let text = "checkpoint and restore will not work".to_owned();
-        lack("criu", text, &error)
-    });
+    let criu = criu
+        .err()
+        .map(|error| lack("criu", "checkpoint and restore will not work", &error));
     systemd.into_iter().chain(criu).collect()
 }
 
-fn lack(check: &'static str, text: String, error: &Error) -> Finding {
+fn lack(check: &'static str, text: &str, error: &Error) -> Finding {
     let finding = Finding::note(check, format!("{text}: {error}"));
     match error.hint() {
         Some(hint) => finding.hint(hint),
