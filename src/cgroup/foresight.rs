@@ -13,7 +13,7 @@ use super::settings::{Refusal, cannot_be_had, controllers, lacks, refused};
 use super::v2::Directory;
 use super::{Privilege, confines, is_missing, systemd, threaded};
 use crate::bundle::checks::place_in_words;
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 use crate::host::Cgroup2;
 use crate::plan::cgroup::{Cgroup, Placement, Setting};
 use crate::plan::scope::Bus;
@@ -116,10 +116,8 @@ fn of_controllers(
     let without = |setting: &Setting| {
         let name = setting.file.split_once('.').map_or("", |(name, _)| name);
         let refusal = refusals.iter().find(|refusal| refusal.controller == name)?;
-        let error: Result<()> = Err(refused(setting, refusal));
-        error
-            .at(&setting.pointer, || place_in_words(&setting.pointer))
-            .err()
+        let error = refused(setting, refusal).with_pointer(&setting.pointer);
+        Some(error.within(place_in_words(&setting.pointer)))
     };
     Ok(settings.iter().filter_map(without).collect())
 }

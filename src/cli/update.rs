@@ -250,13 +250,8 @@ fn bytes_of(text: &str) -> Option<i64> {
         Ok(number) => number.checked_mul(1 << shift),
         Err(_) => {
             let number: f64 = number.parse().ok().filter(|_| number.contains('.'))?;
-            #[allow(
-                clippy::cast_possible_truncation,
-                clippy::cast_precision_loss,
-                reason = "a fraction of a byte is none, and what is too much saturates"
-            )]
-            let bytes = (number * (1_i64 << shift) as f64) as i64;
-            Some(bytes)
+            // A fraction of a byte is none, and what is too much saturates.
+            Some((number * (1_i64 << shift) as f64) as i64)
         }
     }
 }

@@ -263,16 +263,9 @@ fn weight_of_shares(shares: u64) -> u64 {
         1..=2 => 1,
         262_144.. => 10_000,
         _ => {
-            #[allow(clippy::cast_precision_loss, reason = "below 2^18")]
             let l = (shares as f64).log2();
             let exponent = (l * l + 125.0 * l) / 612.0 - 7.0 / 34.0;
-            #[allow(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "1 to 10000"
-            )]
-            let weight = 10_f64.powf(exponent).ceil() as u64;
-            weight
+            10_f64.powf(exponent).ceil() as u64
         }
     }
 }

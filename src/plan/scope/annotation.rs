@@ -57,12 +57,7 @@ fn microseconds(seconds: &Value) -> Option<u64> {
         Value::Int16(n) => whole(n.try_into().ok()?),
         Value::Int32(n) => whole(n.try_into().ok()?),
         Value::Int64(n) => whole(n.try_into().ok()?),
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "not negative, and what is too much saturates"
-        )]
+        // What is too much saturates.
         Value::Double(n) if n >= 0.0 => Some((n * SECOND as f64) as u64),
         _ => None,
     }
