@@ -16,6 +16,7 @@ use crate::state::CgroupRecord;
 /// How long the freezer may take: a process in an uninterruptible sleep is not stopped.
 pub(super) const FREEZE: Duration = Duration::from_secs(10);
 
+/// An existing cgroup, by descriptor: what somebody else makes at its path later is another one.
 pub struct Handle {
     mount: Directory,
     directory: Directory,

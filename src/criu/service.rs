@@ -36,6 +36,7 @@ const UNDOING: Duration = Duration::from_secs(60);
 /// CRIU's own limit for a message.
 const LONGEST: usize = 64 << 10;
 
+/// A running `criu swrk`, which takes one request after the other; dropped, it is killed.
 pub struct Service {
     process: OwnedProcess,
     socket: OwnedFd,

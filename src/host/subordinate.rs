@@ -20,6 +20,8 @@ pub struct Subordinate {
     pub tools: bool,
 }
 
+/// What the files, or else getsubids(1), give to the user `uid`. What cannot be read gives
+/// nothing.
 pub fn probe(uid: u32) -> Subordinate {
     let read = |path| std::fs::read_to_string(path).unwrap_or_default();
     let name = user_name(&read("/etc/passwd"), uid);

@@ -23,6 +23,7 @@ pub enum CgroupManager {
     Disabled,
 }
 
+/// The cgroup of a container, what is written there, and which devices it lets through.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cgroup {
     pub placement: Placement,
@@ -39,6 +40,7 @@ pub struct Cgroup {
     pub required: bool,
 }
 
+/// Where the container's cgroup is, and who makes it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Placement {
     /// The caller wants the container in its own cgroup, `--cgroup-manager=disabled`.
@@ -64,6 +66,7 @@ impl Placement {
     }
 }
 
+/// One number for one file of the cgroup, cgroups(7).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
     /// JSON pointer of the value that asks for it.
@@ -116,6 +119,8 @@ pub struct DeviceRule {
     pub access: u32,
 }
 
+/// Which nodes a rule is about; numbers of a block device and a character device have nothing in
+/// common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RuleKind {
     All,

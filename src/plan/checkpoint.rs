@@ -26,6 +26,7 @@ pub struct External {
     pub settings: Settings,
 }
 
+/// A bind mount, whose source is not in the images and has to be named again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bind {
     pub destination: ContainerPath,
@@ -37,6 +38,7 @@ pub struct Bind {
     pub is_mapped: bool,
 }
 
+/// A namespace that the container shares, which lives on without it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Joined {
     pub index: usize,

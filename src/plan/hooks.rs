@@ -21,6 +21,7 @@ pub struct Hooks {
     pub stderr: Option<HostPath>,
 }
 
+/// A program of the bundle's that runs at one moment of the container's life.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hook {
     /// JSON pointer, `/hooks/prestart/0`.

@@ -7,6 +7,7 @@ use crate::bundle::Config;
 use crate::error::{Error, Result};
 use crate::host::Host;
 
+/// The class of resctrl that the container's processes are in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IntelRdt {
     /// Where resctrl is mounted.

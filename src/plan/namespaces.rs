@@ -84,6 +84,7 @@ pub enum Namespace {
     Join(HostPath),
 }
 
+/// The namespaces that init is born into or joins.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Namespaces {
     /// In the order of config.json, each kind at most once. A kind that is absent is shared
@@ -206,6 +207,7 @@ impl IdMaps {
     }
 }
 
+/// Who writes the maps: that depends on whose rights the kernel asks for, user_namespaces(7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdMapWriter {
     /// The parent, which has rights over the mapped ids: write(2) to /proc/PID/uid_map and

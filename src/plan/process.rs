@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::seccomp::Filter;
 
+/// What init, or the process of an exec, becomes, and what confines it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Process {
     /// Not empty. The program is `args[0]`, looked for in the container's PATH.
@@ -53,6 +54,7 @@ pub struct Process {
     pub uid_ranges: Vec<IdRange>,
 }
 
+/// The pseudoterminal that the process gets in place of the caller's streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terminal {
     /// Columns and rows, `process.consoleSize`.
@@ -69,6 +71,7 @@ pub struct Capabilities {
     pub ambient: u64,
 }
 
+/// One limit of setrlimit(2), in its own unit; `u64::MAX` is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rlimit {
     /// `RLIMIT_NOFILE` and so on.
@@ -90,6 +93,7 @@ pub struct Scheduler {
     pub period_ns: u64,
 }
 
+/// Which NUMA nodes memory comes from, set_mempolicy(2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MemoryPolicy {
     /// `MPOL_*` with its flags.

@@ -9,6 +9,7 @@ use super::{ContainerPath, HostPath, devices, mount_label, mounts};
 use crate::bundle::Bundle;
 use crate::host::Host;
 
+/// The container's tree: what becomes `/`, and all that is mounted, made and hidden there.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rootfs {
     pub root: HostPath,
@@ -19,7 +20,6 @@ pub struct Rootfs {
     /// What linux.rootfsPropagation gives `/` at the end, for the mounts below it too only with
     /// `MS_REC`; none if it says nothing.
     pub root_propagation: Option<u64>,
-    /// None where the mount namespace is not the container's own and so nothing is mounted.
     pub pivot: Pivot,
     pub mounts: Vec<Mount>,
     /// The specification's default devices first, then those of config.json.
@@ -45,6 +45,7 @@ pub struct MountLabel {
     pub value: CString,
 }
 
+/// How the container's root becomes `/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(
     clippy::enum_variant_names,
@@ -59,6 +60,7 @@ pub enum Pivot {
     Chroot,
 }
 
+/// One mount, in the words of the mount API.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mount {
     /// The place in config.json; none for a mount of rt's own.
@@ -89,6 +91,7 @@ pub struct MountIdMap {
     pub recursive: bool,
 }
 
+/// Where the map of an id-mapped mount comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MountIds {
     /// `inside` is the id on disk, `outside` what it becomes on the host.
@@ -100,6 +103,7 @@ pub enum MountIds {
     Namespace(HostPath),
 }
 
+/// What is mounted.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Source {
     /// `bind`, `rbind`.
@@ -136,6 +140,7 @@ pub struct FileSystem {
     pub data: Vec<(CString, Option<CString>)>,
 }
 
+/// A node to be made, or bound from the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Device {
     /// The place in config.json; none for a default device.

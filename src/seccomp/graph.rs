@@ -30,6 +30,7 @@ pub struct Test {
     pub compare: Compare,
 }
 
+/// What is asked of one 32-bit word; a program of classic BPF can ask no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Compare {
     Equal(u32),
@@ -51,12 +52,14 @@ impl Compare {
     }
 }
 
+/// An answer (`SECCOMP_RET_*`), or a question with a node for either outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Node {
     Return(u32),
     Branch { test: Test, yes: Id, no: Id },
 }
 
+/// Nodes without cycles, of which no two are the same.
 #[derive(Default)]
 pub struct Graph {
     nodes: Vec<Node>,

@@ -37,6 +37,7 @@ impl Status {
     }
 }
 
+/// A container that is on record, and the directory that holds the record.
 pub struct Container {
     pub record: Record,
     directory: Directory,

@@ -76,6 +76,7 @@ pub struct CgroupRecord {
     pub manager: Manager,
 }
 
+/// Who has made the cgroup, and so has to remove it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Manager {

@@ -41,6 +41,7 @@ fn in_user_namespace() -> bool {
         .is_ok_and(|map| !map.split_ascii_whitespace().eq(["0", "0", "4294967295"]))
 }
 
+/// The directory that holds a directory for each container, `--root`.
 pub struct Root {
     path: PathBuf,
     /// `$XDG_RUNTIME_DIR`.

@@ -25,6 +25,7 @@ const LONGEST_LINE: usize = 4096;
 /// Signals that are kept for later; none that matters is that far behind.
 const MOST_SIGNALS: usize = 256;
 
+/// A bus, as its client: one call at a time, with a deadline for the answer.
 pub struct Connection {
     socket: UnixStream,
     address: String,

@@ -23,6 +23,7 @@ const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const NO_SUCH_UNIT: &str = "org.freedesktop.systemd1.NoSuchUnit";
 const UNIT_EXISTS: &str = "org.freedesktop.systemd1.UnitExists";
 
+/// The systemd that answers on one bus.
 pub struct Manager {
     connection: Connection,
     bus: Bus,

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 /// How much of a file is looked at; the interpreter's name lies near the beginning.
 pub const HEAD_BYTES: usize = 4096;
 
+/// What execve(2) would take a file for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Form {
     /// For this machine, with the dynamic loader that it asks for.

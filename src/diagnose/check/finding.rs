@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::diagnose::hints::{self, Situation};
 use crate::error::Error;
 
+/// How much a finding matters; the worst first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
