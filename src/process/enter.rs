@@ -301,7 +301,7 @@ impl Entry<'_> {
             None => payload::adapt_streams(self.process)?,
         }
         let program = payload::prepare(self.process, self.descriptors, own)?;
-        notify::load_if_asked(&self.wire, self.process)?;
+        notify::load_if_asked(&self.wire, self.process, &program)?;
         Ok(program)
     }
 }

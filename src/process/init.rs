@@ -214,7 +214,7 @@ impl Init<'_> {
             None => payload::adapt_streams(&plan.process)?,
         }
         let program = payload::prepare(&plan.process, plan.descriptors, Some(procfs.own()))?;
-        notify::load_if_asked(wire, &plan.process)?;
+        notify::load_if_asked(wire, &plan.process, &program)?;
         Ok(program)
     }
 

@@ -36,6 +36,7 @@ use crate::sys::process::{self as kernel, Cloned};
 use crate::sys::seccomp::{self, Announced};
 use crate::sys::socket;
 
+use super::payload::{Moment, Program};
 use super::wire::{Request, Wire};
 
 /// Words of the messenger; what the loader writes is [`seccomp::take_listener`]'s.
@@ -48,11 +49,13 @@ const PATIENCE: u64 = 4_000_000_000;
 
 /// Loads the filter now if it has a listener: `create` is then over only when the agent has it.
 /// The profile may forbid what else is left to do, so that is done before.
-pub fn load_if_asked(wire: &Wire, process: &Process) -> Result<()> {
+pub fn load_if_asked(wire: &Wire, process: &Process, program: &Program) -> Result<()> {
     let filter = process.seccomp.as_ref();
     match filter.filter(|filter| filter.listener.is_some()) {
         Some(filter) => {
-            limits::limit_descriptors(&process.rlimits)?;
+            if program.descriptors_limited() == Moment::BeforeProfile {
+                limits::limit_descriptors(&process.rlimits)?;
+            }
             load(wire, filter)
         }
         None => Ok(()),

@@ -20,7 +20,7 @@ use crate::error::{Context, Error, Kind, Result, strerror};
 use crate::plan::Descriptors;
 use crate::plan::process::Process;
 use crate::rootfs::Root;
-use crate::security;
+use crate::security::{self, limits};
 use crate::sys::process as kernel;
 use crate::sys::{descriptor, seccomp};
 use crate::terminal;
@@ -34,11 +34,40 @@ pub struct Program {
     args: Vec<CString>,
     env: Vec<CString>,
     descriptors: Descriptors,
+    descriptors_limited: Moment,
+}
+
+/// When the limit of descriptors is set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Before a profile with a listener is loaded, which may refuse that.
+    BeforeProfile,
+    /// Last of all: without such a profile; and where the limit is so low that with it there
+    /// would be no descriptor for the listener, or for what comes after.
+    AtExecve,
+}
+
+impl Moment {
+    fn of(process: &Process, descriptors: Descriptors) -> Moment {
+        /// Of rt's own, with a connection to the gate and what hooks need.
+        const OWN: u64 = 64;
+        let filter = process.seccomp.as_ref();
+        let listens = filter.is_some_and(|filter| filter.listener.is_some());
+        let needed = u64::from(descriptors.first_closed()) + OWN;
+        match listens && !limits::is_below(&process.rlimits, needed) {
+            true => Moment::BeforeProfile,
+            false => Moment::AtExecve,
+        }
+    }
 }
 
 impl Program {
     pub fn env(&self) -> &[CString] {
         &self.env
+    }
+
+    pub fn descriptors_limited(&self) -> Moment {
+        self.descriptors_limited
     }
 }
 
@@ -54,7 +83,7 @@ pub fn prepare(
     descriptors: Descriptors,
     own: Option<BorrowedFd<'_>>,
 ) -> Result<Program> {
-    security::limits::set_rlimits(&process.rlimits)?;
+    limits::set_rlimits(&process.rlimits)?;
     security::scheduling::apply(process)?;
     security::label_next_program(process, own)?;
     // As root first, for a folder that the payload may be in but not enter; then again as the
@@ -77,6 +106,7 @@ pub fn prepare(
         args: process.args.clone(),
         env,
         descriptors,
+        descriptors_limited: Moment::of(process, descriptors),
     })
 }
 
@@ -94,10 +124,15 @@ pub fn execute(program: &Program, process: &Process, outcome: &Outcome) -> Error
         return error;
     }
     let filter = process.seccomp.as_ref();
-    if filter.is_none_or(|filter| filter.listener.is_none())
-        && let Err(error) = security::limits::limit_descriptors(&process.rlimits)
+    if program.descriptors_limited == Moment::AtExecve
+        && let Err(error) = limits::limit_descriptors(&process.rlimits)
     {
-        return error;
+        return match filter.is_some_and(|filter| filter.listener.is_some()) {
+            true => error.with_better_hint(
+                "so low a limit is set when the profile and its agent rule already: let them allow prlimit64, or ask for more descriptors",
+            ),
+            false => error,
+        };
     }
     if let Some(filter) = filter.filter(|filter| filter.listener.is_none())
         && let Err(error) = seccomp::load(&filter.program, filter.flags)

@@ -34,6 +34,12 @@ pub fn limit_descriptors(wanted: &[Rlimit]) -> Result<()> {
     })
 }
 
+/// Whether `wanted` has a limit of descriptors below `number`.
+pub fn is_below(wanted: &[Rlimit], number: u64) -> bool {
+    let mut limits = wanted.iter().filter(|limit| limit.resource == NOFILE);
+    limits.any(|limit| limit.soft < number)
+}
+
 fn each(wanted: &[Rlimit], set: impl Fn(&Rlimit) -> Result<()>) -> Result<()> {
     for (n, limit) in wanted.iter().enumerate() {
         set(limit).at(&format!("/process/rlimits/{n}"), || {

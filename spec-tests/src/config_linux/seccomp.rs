@@ -8,7 +8,7 @@ use crate::harness::bundle::Bundle;
 use crate::harness::case::Case;
 use crate::harness::console::FdSocket;
 use crate::harness::verdict::{Doing, Verdict, equal, holds};
-use crate::probe::ask::Ask;
+use crate::probe::ask::{Ask, Process};
 use crate::sys;
 use crate::tests;
 
@@ -28,6 +28,7 @@ tests! {
     "config-linux.md#seccomp" Must the_filter_holds_for_another_user;
     "config-linux.md#seccomp" Must without_seccomp_there_is_no_filter;
     "config-linux.md#containerprocessstate" Must a_notify_listener_is_sent_with_the_state;
+    "config-linux.md#seccomp" Compat a_listener_gets_along_with_a_low_limit_of_descriptors;
 }
 
 /// All is allowed but what these rules say.
@@ -244,6 +245,26 @@ fn a_notify_listener_is_sent_with_the_state(case: &Case) -> Verdict {
     sys::answer_notice(listener.as_fd(), &notice, libc::EXDEV)?;
     let answer = crate::harness::container::parse_line(&container.line()?, 1)?.remove(0);
     answer.failed_with("mkdir", &[libc::EXDEV])
+}
+
+/// Three are open when the payload begins, and the kernel makes a fourth for the listener.
+fn a_listener_gets_along_with_a_low_limit_of_descriptors(case: &Case) -> Verdict {
+    let mut bundle = with_rules(
+        case,
+        &json!([{"names": MKDIR, "action": "SCMP_ACT_NOTIFY"}]),
+    )?;
+    let socket = FdSocket::listen(case)?;
+    bundle.linux()["seccomp"]["listenerPath"] = json!(socket.path());
+    bundle.process()["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 3, "hard": 3}]);
+    let is_limited = |process: Process| {
+        let limit = process.rlimits.get("RLIMIT_NOFILE");
+        equal("RLIMIT_NOFILE", limit, Some(&(3, 3)))
+    };
+    is_limited(case.run_process(&mut bundle)?)?;
+    let mut container = case.create_named(&mut bundle, &format!("{}-created", case.id))?;
+    container.start()?;
+    is_limited(container.ask_one(Ask::Process)?.process()?)?;
+    is_limited(container.exec_process(&[])?)
 }
 
 /// mkdir(2) of x86_64; other architectures have mkdirat(2) alone.
