@@ -223,7 +223,7 @@ INTERPRETER = b"/lib64/ld-linux-x86-64.so.2"
 
 def own_binary_is_never_written(p):
     """The payload is the runtime's own binary, in three ways, or opens it by another process's link."""
-    before = open(p.room.runtime, "rb").read()
+    before = open(p.room.binary, "rb").read()
     folder = p.folder("attack", mode=0o777)
     program = open("/bin/true", "rb").read()
     assert INTERPRETER in program
@@ -238,4 +238,4 @@ def own_binary_is_never_written(p):
             p(f"exec {c} /proc/self/exe --version")
         assert "wrote" not in p(f"logs {c}").out
         p.expect(f"inspect -f '{{{{.State.Running}}}}' {c}", "true")
-    assert open(p.room.runtime, "rb").read() == before, "the runtime's binary has changed"
+    assert open(p.room.binary, "rb").read() == before, "the runtime's binary has changed"

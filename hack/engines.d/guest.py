@@ -5,6 +5,7 @@ import traceback
 
 import actions
 import engines
+import foresight
 import host
 from case import Skip
 
@@ -49,7 +50,7 @@ def run_in(options, place_of, opener_of):
                 about = f"{engines.ENGINES[name].versions()}, {runtime} {host.version(place.runtime)}"
                 print(f"# {name} / {runtime}: {about}", flush=True)
                 with opener_of(name)(place, options.manager, options.verbose) as opened:
-                    act(report, opened, name, runtime, names, options.patience)
+                    act(report, opened, place, name, names, options.patience)
             except Skip as reason:
                 report.all_of(names, name, runtime, "skipped", str(reason))
             except Exception:
@@ -61,9 +62,11 @@ def run_in(options, place_of, opener_of):
     return 1 if sums["fails"] else 0
 
 
-def act(report, opened, name, runtime, names, patience):
+def act(report, opened, place, name, names, patience):
     """Takes the names of the actions one by one from the list."""
     while names:
         started = time.monotonic()
-        found = actions.measure(opened, engines.ENGINES[name].tests[names[0]], patience)
-        report.line(name, runtime, names.pop(0), *found, time.monotonic() - started)
+        verdict, reason = actions.measure(opened, engines.ENGINES[name].tests[names[0]], patience)
+        for alarm in foresight.taken(place.work, "false"):
+            verdict, reason = "fails", f"{reason}\nrt check finds in a bundle that starts:\n{alarm}"
+        report.line(name, place.name, names.pop(0), verdict, reason, time.monotonic() - started)

@@ -20,7 +20,7 @@ def run(options, command):
     statuses = []
     for runtime in options.runtime:
         # Without a path of rt it is the newest of the tree.
-        chosen = SimpleNamespace(runtime=options.rt if runtime == "rt" else runtime, limit=options.limit)
+        chosen = SimpleNamespace(runtime=options.rt if runtime == "rt" else runtime, limit=options.limit, check=options.check)
         statuses.append(rooms.host(chosen, command))
     return max(statuses)
 

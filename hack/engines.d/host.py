@@ -20,7 +20,7 @@ class Place:
         self.work, self.runtime = work, shutil.which(runtime)
         if not self.runtime:
             raise Skip(f"{runtime} is not installed")
-        self.name = os.path.basename(self.runtime)
+        self.name, self.binary = os.path.basename(self.runtime), self.runtime
         self.rootfs, self.image = f"{work}/image", f"{work}/image.tar"
         if not os.path.exists(self.image):
             rooms.make_image(self.rootfs)

@@ -53,9 +53,9 @@ def podman_in_podman(p):
     folder = p.folder("nested")
     subprocess.run(["cp", "-a", p.room.rootfs, f"{folder}/rootfs"], check=True)
     inner = "podman --root /inner/s --runroot /inner/r --tmpdir /inner/t --storage-driver=vfs --cgroup-manager=cgroupfs --events-backend=file"
-    inner += f" --log-level=error --runtime {p.room.runtime}"
+    inner += f" --log-level=error --runtime {p.room.binary}"
     line = f"{inner} run --rm --network=none --rootfs /inner/rootfs sh -c 'echo nested $$; id -u'"
-    mounts = f"{USERLAND} -v {folder}:/inner -v {p.room.runtime}:{p.room.runtime}:ro -v /etc/containers:/etc/containers:ro"
+    mounts = f"{USERLAND} -v {folder}:/inner -v {p.room.binary}:{p.room.binary}:ro -v /etc/containers:/etc/containers:ro"
     shown = p.out(f"run --rm --privileged -e HOME=/inner -e PATH=/usr/sbin:/usr/bin:/bin {mounts} box {line}")
     assert shown == "nested 1\n0", shown
 

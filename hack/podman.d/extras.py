@@ -174,7 +174,7 @@ def a_container_in_a_container(p):
     with open(f"{folder}/config.json", "w") as file:
         json.dump(config, file)
     give(p, folder)
-    volumes = f"-v {folder}:/inner -v {p.room.runtime}:/bin/rt:ro"
+    volumes = f"-v {folder}:/inner -v {p.room.binary}:/bin/rt:ro"
     p.expect(f"run --rm --privileged {volumes} -w /inner box rt --root /tmp/state run inner", re.compile("^0\n.*\n1$"))
 
 
@@ -184,7 +184,7 @@ def an_unprivileged_container_makes_no_container_and_says_why(p):
         raise Skip("made for one static binary with seccomp")
     folder = bundle(p)
     give(p, folder)
-    volumes = f"-v {folder}:/inner -v {p.room.runtime}:/bin/rt:ro"
+    volumes = f"-v {folder}:/inner -v {p.room.binary}:/bin/rt:ro"
     result = p.fails(f"run --rm {volumes} -w /inner box rt --root /tmp/state run inner", 1, "(not permitted|permission denied)(.|\n)*hint: ")
     assert len(result.err.strip().splitlines()) == 2, str(result)
 

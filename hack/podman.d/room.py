@@ -16,6 +16,8 @@ import sys
 import tempfile
 import time
 
+import foresight
+
 USER = "rt-podman"
 # Any user and group ids that nobody has; the subordinate ones are ids of the kernel alone.
 USER_ID = 48217
@@ -31,6 +33,7 @@ class Room:
     def __init__(self, work):
         self.work = work
         self.runtime = open(f"{work}/runtime").read()
+        self.binary = foresight.behind(work, self.runtime)
         self.image = f"{work}/image.tar"
         self.rootfs = f"{work}/image"
 
@@ -123,6 +126,8 @@ def host(options, command):
         make_image(f"{work}/image")
         os.mkdir(f"{work}/bin", 0o755)
         own = shutil.copy(runtime, f"{work}/bin/{os.path.basename(runtime)}")
+        if options.check:
+            foresight.install(work, own)
         with open(f"{work}/runtime", "w") as file:
             file.write(own)
         cgroup = make_cgroup(work)
