@@ -149,27 +149,31 @@ pub fn update(
     };
     let properties = change.properties(*bus);
     let mut systemd = systemd::Manager::connect(*bus)?;
-    let former = handle.read(OOM_GROUP)?;
+    let mut former = Vec::new();
+    for file in WRITTEN_OVER {
+        former.extend(handle.read(file)?.map(|value| (file, value)));
+    }
     let result = settings::replace(handle, &change.settings, || {
         systemd.replace(unit, &properties, || {
             settings::apply(handle, &change.settings)?;
             confine()
         })
     });
-    let is_meant = result.is_ok() && change.settings.iter().any(|s| s.file == OOM_GROUP);
-    if !is_meant
-        && let Some(former) = former
-        && handle.read(OOM_GROUP)?.is_some_and(|now| now != former)
-    {
-        let kept = handle.directory().write(OOM_GROUP, former.trim());
-        return result.and(kept);
-    }
-    result
+    let is_meant = |file| result.is_ok() && change.settings.iter().any(|s| s.file == file);
+    former.retain(|(file, _)| !is_meant(*file));
+    let kept = former.iter().try_for_each(|(file, value)| {
+        match handle.read(file)?.is_some_and(|now| now != *value) {
+            true => handle.directory().write(file, value.trim()),
+            false => Ok(()),
+        }
+    });
+    result.and(kept)
 }
 
-/// systemd (253) writes this with whatever else changes. The property that it takes the value from,
-/// OOMPolicy=, would end the unit when only a cgroup below it runs out of memory.
-const OOM_GROUP: &str = "memory.oom.group";
+/// What systemd writes with any change of a unit, and not as it was: a quota in whole percents, and
+/// (253) what it takes from OOMPolicy=, a property that would also end the unit when only a cgroup
+/// below it runs out of memory.
+const WRITTEN_OVER: [&str; 2] = ["cpu.max", "memory.oom.group"];
 
 /// Whether a cgroup cannot be had at all: no mount of cgroup2, or no right.
 fn is_missing(e: &Error) -> bool {

@@ -11,6 +11,7 @@ mod delete;
 mod descriptors;
 mod environment;
 mod errors;
+mod events;
 mod exec;
 mod features;
 mod kill;
@@ -45,6 +46,7 @@ pub const TESTS: &[&[Test]] = &[
     errors::TESTS,
     phrases::TESTS,
     cgroups::TESTS,
+    events::TESTS,
     cgroup_identity::TESTS,
     pause::TESTS,
     update::TESTS,

@@ -18,7 +18,7 @@ tests! {
     "runc-update(8)" Compat update_tells_systemd_too;
     "runc-update(8)" Compat a_quota_that_systemd_rounds_is_exact_all_the_same;
     "runc-update(8)" Compat a_refused_update_changes_neither_systemd_nor_the_cgroup;
-    "runc-update(8)" Compat update_keeps_what_systemd_has_no_property_for;
+    "runc-update(8)" Compat update_keeps_what_systemd_writes_otherwise;
     "runc systemd.md" Compat annotations_become_properties;
     "runc systemd.md" Compat a_property_in_seconds_is_given_in_microseconds;
     "runc systemd.md" Compat an_annotation_that_is_no_value_is_refused;
@@ -232,12 +232,13 @@ fn a_refused_update_changes_neither_systemd_nor_the_cgroup(case: &Case) -> Verdi
     files(&systemd, &unit, &[("memory.max", "67108864")])
 }
 
-/// Kubernetes sets memory.oom.group; systemd writes that file with any change of a unit.
-fn update_keeps_what_systemd_has_no_property_for(case: &Case) -> Verdict {
+/// With any change of a unit: memory.oom.group, which Kubernetes sets, and a quota in whole percents.
+fn update_keeps_what_systemd_writes_otherwise(case: &Case) -> Verdict {
     let systemd = case.need_systemd()?;
     case.need_controller("memory")?;
+    case.need_controller("cpu")?;
     let resources = json!({
-        "memory": {"limit": 64 << 20},
+        "memory": {"limit": 64 << 20}, "cpu": {"quota": 33_333, "period": 100_000},
         "unified": {"memory.oom.group": "1", "cgroup.max.depth": "9"},
     });
     let (mut bundle, unit) = limited(case, resources)?;
@@ -246,7 +247,11 @@ fn update_keeps_what_systemd_has_no_property_for(case: &Case) -> Verdict {
         let call = case.runtime(["update", "--resources", "-", container.id.as_str()]);
         call.input(&resources.to_string())?.run()
     };
-    let kept = [("memory.oom.group", "1"), ("cgroup.max.depth", "9")];
+    let kept = [
+        ("cpu.max", "33333 100000"),
+        ("memory.oom.group", "1"),
+        ("cgroup.max.depth", "9"),
+    ];
     update(json!({"memory": {"limit": 32 << 20}}))?.succeeded()?;
     files(&systemd, &unit, &kept)?;
     let refused = json!({"memory": {"limit": 16 << 20}, "unified": {"cgroup.max.depth": "x"}});
