@@ -201,6 +201,7 @@ impl Child {
         if plan.namespaces.joins(Namespace::User) {
             write_oom_score_adj(self.process.pid(), plan)?;
         }
+        self.draft_created(slot)?;
         loop {
             signals.wait_for(self.wire.as_fd())?;
             match self.wire.receive()? {
@@ -222,6 +223,13 @@ impl Child {
                 None => return Err(self.post_mortem("before it was ready")),
             }
         }
+    }
+
+    /// Writes the record that holds once init is ready, while init works: then it waits for us.
+    fn draft_created(&self, slot: &Slot) -> Result<()> {
+        let mut record = self.record.clone();
+        record.phase = Phase::Created;
+        slot.draft(&record)
     }
 
     fn carry_out(
@@ -267,6 +275,7 @@ impl Child {
                 let outputs = &self.hook_outputs;
                 hooks::run(&plan.hooks.prestart, &state, &place, outputs)?;
                 hooks::run(&plan.hooks.create_runtime, &state, &place, outputs)?;
+                self.draft_created(slot)?;
             }
             Request::Console => {
                 let master = fd.ok_or_else(|| Error::system("init sent no terminal"))?;
@@ -290,7 +299,7 @@ impl Child {
             }
             Request::Ready => {
                 self.record.phase = Phase::Created;
-                slot.save(&self.record)?;
+                slot.publish()?;
             }
         }
         Ok(None)

@@ -13,6 +13,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::fs::OpenOptionsExt;
 
 use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::stat::Mode;
 use nix::unistd::AccessFlags;
 
@@ -331,7 +332,10 @@ fn executable(path: &CStr) -> Result<()> {
     if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
         return Err(no_regular_file(&shown));
     }
-    nix::unistd::eaccess(path, AccessFlags::X_OK).map_err(|errno| no_execution(&shown, errno))
+    // Not eaccess(3), which takes six calls to work out what the kernel can be asked.
+    let flags = AtFlags::AT_EACCESS;
+    nix::unistd::faccessat(AT_FDCWD, path, AccessFlags::X_OK, flags)
+        .map_err(|errno| no_execution(&shown, errno))
 }
 
 /// What is said of a program that stat(2) does not find.

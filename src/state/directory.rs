@@ -178,6 +178,13 @@ impl Directory {
     /// Replaces a file as a whole: a reader sees the old bytes or the new ones. Nothing is
     /// forced to the disk, since no container outlives the machine.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        self.draft(bytes)?;
+        self.publish(name)
+    }
+
+    /// Writes what [`publish`](Directory::publish) will put in a file's place. The next draft
+    /// replaces it.
+    pub fn draft(&self, bytes: &[u8]) -> Result<()> {
         let flags = OFlag::O_WRONLY
             | OFlag::O_CREAT
             | OFlag::O_TRUNC
@@ -187,7 +194,10 @@ impl Directory {
             .map_err(|errno| failed("openat", &self.path, NEW, errno))?;
         File::from(fd)
             .write_all(bytes)
-            .map_err(|e| Error::io("write", self.path.join(NEW), &e))?;
+            .map_err(|e| Error::io("write", self.path.join(NEW), &e))
+    }
+
+    pub fn publish(&self, name: &str) -> Result<()> {
         nix::fcntl::renameat(&self.fd, NEW, &self.fd, name)
             .map_err(|errno| failed("renameat", &self.path, name, errno))
     }

@@ -269,6 +269,17 @@ impl Slot {
         self.directory.write(directory::STATE, &record.to_json()?)
     }
 
+    /// Writes a record that is not true yet beside the one on disk. [`Slot::publish`] makes it
+    /// that one by a single call; a `save` before that is in its place.
+    pub fn draft(&self, record: &Record) -> Result<()> {
+        self.directory.draft(&record.to_json()?)
+    }
+
+    /// The last draft becomes the record on disk.
+    pub fn publish(&self) -> Result<()> {
+        self.directory.publish(directory::STATE)
+    }
+
     /// Keeps config.json as it is now, for `exec` and `delete`.
     pub fn save_config(&self, bytes: &[u8]) -> Result<()> {
         self.directory.create(directory::CONFIG, bytes)
