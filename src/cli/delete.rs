@@ -76,13 +76,20 @@ impl Delete {
     }
 }
 
-/// The end of `run` and `restore`, which know the hooks already. Somebody else may have removed
-/// the container meanwhile, and one of the same name be there by now.
-pub fn remove_own(root: &Root, own: &Record, hooks: &Hooks) -> Result<()> {
-    let removed = match root.open(&own.id) {
-        Ok(container) if container.record.created == own.created => {
-            lock_unused(container).and_then(|container| destroy_with(root, container, hooks))
-        }
+/// The end of `run` and `restore`, which know the hooks already, and have `opened` the container
+/// while its payload ran. Somebody else may have removed it meanwhile, and one of the same name
+/// be there by now.
+pub fn remove_own(
+    root: &Root,
+    opened: Result<Container>,
+    own: &Record,
+    hooks: &Hooks,
+) -> Result<()> {
+    let removed = match opened {
+        Ok(mut container) if container.record.created == own.created => container
+            .lock(PATIENCE)
+            .and_then(|()| refuse_if_used(&mut container))
+            .and_then(|()| destroy_with(root, container, hooks)),
         opened => opened.map(drop),
     };
     match removed {

@@ -232,6 +232,8 @@ impl Exec {
             entered.keep();
             return Ok(0);
         }
+        // Before the process ends rather than after it: then our caller waits for our end.
+        drop((bundle, process));
         entered.attend(&signals)
     }
 

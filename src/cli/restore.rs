@@ -91,8 +91,9 @@ impl Restore {
             return Ok(0);
         }
         let record = restored.record.clone();
+        let opened = root.open(&record.id);
         let status = restored.attend(&signals);
-        delete::remove_own(&root, &record, &plan.hooks)?;
+        delete::remove_own(&root, opened, &record, &plan.hooks)?;
         status
     }
 

@@ -74,10 +74,14 @@ impl Run {
             child.keep();
             return waited.map(|()| 0);
         }
+        // What can be done before the payload ends is done by then: our caller waits for our end.
         let record = child.record.clone();
+        let opened = (!self.keep).then(|| root.open(&record.id));
+        let hooks = plan.hooks.clone();
+        drop((bundle, plan));
         let status = child.attend(&signals, relay);
-        if !self.keep {
-            delete::remove_own(&root, &record, &plan.hooks)?;
+        if let Some(opened) = opened {
+            delete::remove_own(&root, opened, &record, &hooks)?;
         }
         status
     }

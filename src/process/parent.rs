@@ -329,6 +329,8 @@ impl Child {
     pub fn attend(mut self, signals: &Signals, relay: Option<Relay>) -> Result<u8> {
         // What is left in the cgroup is ended by whoever removes the container.
         self.keep_outside();
+        // Now, while the payload runs, rather than when our caller waits for our end.
+        drop((self.wire, self.outcome, self.hook_outputs));
         foreground::attend(self.process, signals, self.terminal, relay)
     }
 
