@@ -76,7 +76,6 @@ pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) 
     };
     let outcome = Outcome::new()?;
     let hook_outputs = hooks::Outputs::open(&plan.hooks)?;
-    slot.save_config(wishes.config)?;
     if plan.notify {
         slot.make_notify_directory()?;
     }
@@ -126,6 +125,9 @@ pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) 
     {
         return Err(last_words(process, &wire).unwrap_or(error));
     }
+    // Of no use before there is a process, and init is at work by now.
+    slot.save_config(wishes.config)?;
+    record::note_streams(&mut record, plan);
     record::note_cgroup(&mut record, cgroup.as_ref())?;
     record.init = Identity::of(process.pid())?;
     let mut child = Child {

@@ -25,9 +25,6 @@ pub fn of_plan(plan: &Plan) -> Record {
     record.seccomp_receiver = filter
         .and_then(|filter| filter.listener.as_ref())
         .map(|listener| listener.path.to_string_lossy().into_owned());
-    if plan.process.terminal.is_none() {
-        record.streams = streams();
-    }
     record.cgroup = match &plan.cgroup.placement {
         Placement::Path { mount, path } => Some(CgroupRecord {
             mount: mount.as_path().to_owned(),
@@ -51,12 +48,14 @@ pub fn of_plan(plan: &Plan) -> Record {
     record
 }
 
-/// This process's three streams, which become the payload's.
-fn streams() -> Vec<String> {
-    (0..3)
-        .filter_map(|number| std::fs::read_link(format!("/proc/self/fd/{number}")).ok())
-        .map(|target| target.to_string_lossy().into_owned())
-        .collect()
+/// Adds this process's three streams, which become the payload's.
+pub(super) fn note_streams(record: &mut Record, plan: &Plan) {
+    if plan.process.terminal.is_none() {
+        record.streams = (0..3)
+            .filter_map(|number| std::fs::read_link(format!("/proc/self/fd/{number}")).ok())
+            .map(|target| target.to_string_lossy().into_owned())
+            .collect();
+    }
 }
 
 /// Adds where the cgroup really is, and which one it is, once it is there. A container that goes

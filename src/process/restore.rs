@@ -87,6 +87,7 @@ pub fn restore(
     places.make_work()?;
     let hook_outputs = hooks::Outputs::open(&plan.hooks)?;
     let mut record = record::of_plan(plan);
+    record::note_streams(&mut record, plan);
     slot.save_config(wishes.config)?;
     slot.save(&record)?;
     let cgroup = cgroup::create(&plan.cgroup, parent::privilege(plan))?;
