@@ -38,7 +38,7 @@ impl Handle {
     }
 
     /// Opens the cgroup of a container. None where it is not there any more, and where another
-    /// one has its name by now: whoever made that one has it for his own processes.
+    /// one has its name by now: whoever made that one has it for processes of their own.
     pub fn of_container(record: &CgroupRecord) -> Result<Option<Handle>> {
         let Some(handle) = Handle::open(&record.mount, &record.path)? else {
             return Ok(None);

@@ -208,7 +208,7 @@ fn compare(wanted: &[String], file: &Path) -> Result<()> {
                 return Err(Error::invalid(format!(
                     "the class is there already and its schemata differ: {line:?} is asked for"
                 ))
-                .with_hint(format!("{} has what it is", file.display())));
+                .with_hint(format!("{} shows what it has", file.display())));
             }
         }
     }

@@ -292,7 +292,7 @@ fn explain(e: Error, handle: &Handle, setting: &Setting) -> Error {
             e
         }
         Some(Errno::ENOENT) => e.with_hint(format!(
-            "{:?} has no such file: this kernel has not this setting of the controller {controller:?}",
+            "{:?} has no such file: the controller {controller:?} of this kernel has no such setting",
             handle.directory().path()
         )),
         Some(Errno::EINVAL | Errno::ERANGE) => {

@@ -268,7 +268,7 @@ impl Exec {
             }
             None if self.args().is_empty() => {
                 return Err(Error::invalid(
-                    "there is no program to run: name one behind the container, or give --process FILE",
+                    "there is no program to run: name one after the container, or give --process FILE",
                 ));
             }
             None => None,

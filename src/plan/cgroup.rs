@@ -220,8 +220,8 @@ fn plan_unit(
     })
 }
 
-/// An ordinary user asks his own systemd, and so does podman, which calls as root of a user
-/// namespace that it made for him. Root of a container that has a systemd of its own has no
+/// An ordinary user asks their own systemd, and so does podman, which calls as root of a user
+/// namespace that it made for them. Root of a container that has a systemd of its own has no
 /// session there, and asks that one.
 fn whose_systemd(options: &CreateOptions, host: &Host) -> Bus {
     match is_rootless(options, host) && (host.euid != 0 || host.has_session) {

@@ -158,7 +158,7 @@ fn below(given: &BTreeMap<String, String>, key: &str) -> Result<Option<String>> 
             match clean == *name {
                 true => Ok(Some(clean)),
                 false => Err(Error::invalid(format!(
-                    "annotations[{key:?}]: {name:?} is no path of a cgroup below another"
+                    "annotations[{key:?}]: {name:?} is not the path of a cgroup below another"
                 ))
                 .with_pointer(annotations::pointer(key))),
             }

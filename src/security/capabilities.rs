@@ -183,7 +183,7 @@ fn set_ids(process: &Process, own: Option<BorrowedFd>) -> Result<()> {
 
 /// Gives up the caller's groups before a user namespace is joined, which may deny setgroups(2):
 /// one that the payload has made for itself, say, to get at what root of the host is a member of.
-/// An ordinary user cannot, and his own groups stay.
+/// An ordinary user cannot, and their own groups stay.
 pub fn give_up_groups() -> Result<()> {
     match setgroups(&[]) {
         Ok(()) | Err(Errno::EPERM) => Ok(()),

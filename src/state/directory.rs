@@ -95,7 +95,7 @@ impl Directory {
                 self.id, found.st_uid
             ),
         )
-        .with_hint("run rt as that user, who may have put hooks of his own there"))
+        .with_hint("run rt as that user, who may have put hooks of their own there"))
     }
 
     /// Whether this directory is still the one by its name. A removed one is held by its

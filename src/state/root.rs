@@ -102,7 +102,7 @@ impl Root {
         if !directory.is_linked()? || directory.contains(directory::STATE)? {
             return Ok(None);
         }
-        // Who may write to the directory above may have put one of his own there meanwhile.
+        // Who may write to the directory above may have put one of their own there meanwhile.
         directory.require_own()?;
         Ok(Some(Slot {
             directory,

@@ -44,7 +44,7 @@ impl Surroundings {
     }
 
     /// The sockets to be tried, in order. For an ordinary user the usual ones stand behind the
-    /// one that his environment names: a shell that outlives its session names one that is gone.
+    /// one that their environment names: a shell that outlives its session names one that is gone.
     pub fn addresses(&self, bus: Bus) -> Vec<Address> {
         let (given, usual) = match bus {
             Bus::System => {

@@ -291,7 +291,7 @@ impl Manager {
             )),
             "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired"
             | "org.freedesktop.DBus.Error.AccessDenied" => error.with_hint(
-                "this user may not ask this systemd for units: an ordinary user asks his own, by his session's bus",
+                "this user may not ask this systemd for units: an ordinary user asks the one of their session, on the user's bus",
             ),
             "org.freedesktop.DBus.Error.PropertyReadOnly" => error.with_hint(
                 "this version of systemd does not take that property; those of annotations org.systemd.property.* are handed on as they are",
