@@ -1,6 +1,5 @@
 """containerd by ctr as an ordinary user: the daemon is in a user namespace that rootlesskit makes."""
 
-import os
 from contextlib import contextmanager
 
 import ctr

@@ -10,7 +10,6 @@ import room as rooms
 from case import Skip
 
 RUNTIMES = ["rt", "crun", "runc"]
-CAP_SYS_RESOURCE = 24
 
 
 class Place:
