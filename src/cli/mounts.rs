@@ -13,6 +13,7 @@ use super::{Global, Verb};
 use crate::bundle::{self, Bundle};
 use crate::error::{Context, Error, Result};
 use crate::host::Host;
+use crate::plan::namespaces::Kind;
 use crate::plan::{self, ContainerPath, CreateOptions};
 use crate::process::foreground::Signals;
 use crate::process::mounter::{self, Change, Target};
@@ -67,6 +68,11 @@ impl Mounts {
             return Err(not_running());
         };
         let bundle = Bundle::from_state(container.config()?, container.record.bundle.clone())?;
+        // podman makes an ordinary user's containers as root of a user namespace, which its user
+        // may not be in now.
+        let is_outside = container.record.owner == 0 && !nix::unistd::geteuid().is_root();
+        let has_own = bundle.config.linux().has_namespace(Kind::User.name());
+        let depth = usize::from(has_own) + usize::from(is_outside);
         let in_file = |e: Error| e.within(format!("{:?}", self.file));
         let _signals = Signals::block()?;
         match self.action {
@@ -80,6 +86,7 @@ impl Mounts {
                     init: init.pid(),
                     pidfd: pidfd.as_fd(),
                     is_privileged: host.is_privileged(),
+                    depth,
                 };
                 mounter::change(&target, &Change::Add(&rootfs, &namespaces))
             }
@@ -93,6 +100,7 @@ impl Mounts {
                     init: init.pid(),
                     pidfd: pidfd.as_fd(),
                     is_privileged: true,
+                    depth,
                 };
                 mounter::change(&target, &Change::Remove(&paths))
             }

@@ -14,8 +14,12 @@
 //! container's user namespace; [`change`] in the parent.
 
 use std::cell::RefCell;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
@@ -25,7 +29,7 @@ use crate::plan::rootfs::{Rootfs, Source};
 use crate::plan::{ContainerPath, HostPath};
 use crate::rootfs::{self, Elsewhere, Root};
 use crate::sys::process::{self as kernel, Cloned};
-use crate::sys::{check, mount};
+use crate::sys::{self, check, file, mount};
 
 use super::enter::differing_namespaces;
 use super::init::{ALL_IDS, become_root, end};
@@ -41,6 +45,8 @@ pub struct Target<'a> {
     pub pidfd: BorrowedFd<'a>,
     /// Whether the caller has CAP_SYS_ADMIN over its own mounts.
     pub is_privileged: bool,
+    /// How many user namespaces the container was made below the caller's.
+    pub depth: usize,
 }
 
 /// What is to be done, all or nothing.
@@ -63,6 +69,7 @@ pub fn change(target: &Target<'_>, change: &Change<'_>) -> Result<()> {
             "the container has no mount namespace of its own",
         ));
     }
+    let owner = user_namespace(target)?;
     let (ours, theirs) = Wire::pair()?;
     match kernel::clone(0, None)? {
         Cloned::Child { .. } => {
@@ -72,6 +79,7 @@ pub fn change(target: &Target<'_>, change: &Change<'_>) -> Result<()> {
                 target,
                 change,
                 flags,
+                owner,
             };
             match mounter.run(&theirs) {
                 Ok(()) => kernel::exit_now(0),
@@ -91,6 +99,35 @@ pub fn change(target: &Target<'_>, change: &Change<'_>) -> Result<()> {
     }
 }
 
+/// The container's user namespace, by its inode.
+///
+/// A payload that has made one for itself owns the mounts there: what is added read-only it could
+/// make writable, and what is removed may be what hides something.
+fn user_namespace(target: &Target<'_>) -> Result<u64> {
+    let path = format!("/proc/{}/ns/user", target.init);
+    let inner = file::open_host(Path::new(&path), OFlag::O_RDONLY)?;
+    let inode = file::stat(inner.as_fd())?.st_ino;
+    let mut namespace = inner;
+    for _ in 0..target.depth {
+        match sys::namespace::parent(namespace.as_fd()) {
+            Ok(parent) => namespace = parent,
+            // It is the caller's own, or not below it.
+            Err(Errno::EPERM) => return Err(another_user_namespace()),
+            Err(errno) => return Err(Error::syscall("ioctl", "NS_GET_PARENT", errno as i32)),
+        }
+    }
+    let own = file::open_host(Path::new("/proc/self/ns/user"), OFlag::O_RDONLY)?;
+    match file::stat(namespace.as_fd())?.st_ino == file::stat(own.as_fd())?.st_ino {
+        true => Ok(inode),
+        false => Err(another_user_namespace()),
+    }
+}
+
+fn another_user_namespace() -> Error {
+    Error::unsupported("the container's first process has gone into another user namespace")
+        .with_hint("who owns that one could undo what is mounted there read-only, or noexec")
+}
+
 /// Everything that mounter says.
 fn hear_out(wire: &Wire) -> Result<()> {
     while let Some((frame, _)) = wire.receive()? {
@@ -108,6 +145,8 @@ struct Mounter<'a> {
     change: &'a Change<'a>,
     /// The namespaces of the container that are not the caller's.
     flags: u64,
+    /// The user namespace that has to own the mounts.
+    owner: u64,
 }
 
 impl Mounter<'_> {
@@ -136,6 +175,7 @@ impl Mounter<'_> {
             self.join(rest)?;
             sources
         };
+        self.require_owner(&procfs)?;
         if user != 0 {
             become_root(&ALL_IDS, &ALL_IDS)?;
         }
@@ -157,6 +197,29 @@ impl Mounter<'_> {
                 };
                 rootfs::add(&root, plan, &context, procfs.own())
             }
+        }
+    }
+
+    /// The payload may have changed its namespaces since they were looked at.
+    fn require_owner(&self, procfs: &Procfs) -> Result<()> {
+        let mounts = check(
+            nix::fcntl::openat(
+                procfs.own(),
+                "ns/mnt",
+                OFlag::O_RDONLY | OFlag::O_CLOEXEC,
+                Mode::empty(),
+            ),
+            "openat",
+            "/proc/self, \"ns/mnt\"",
+        )?;
+        let owner = check(
+            sys::namespace::owner(mounts.as_fd()),
+            "ioctl",
+            "NS_GET_USERNS",
+        )?;
+        match file::stat(owner.as_fd())?.st_ino == self.owner {
+            true => Ok(()),
+            false => Err(another_user_namespace()),
         }
     }
 

@@ -125,25 +125,7 @@ fn the_callers_groups_stay_out_of_a_namespace_of_the_payloads(case: &Case) -> Ve
     let mut bundle = case.bundle()?;
     bundle.process()["user"] = json!({"uid": 1000, "gid": 1000});
     let mut container = case.started(&mut bundle)?;
-    let write = |name: &str, text: &str| Ask::Write {
-        path: format!("/proc/self/{name}").into(),
-        text: text.into(),
-    };
-    let unshare = Ask::Call {
-        number: libc::SYS_unshare,
-        args: [libc::CLONE_NEWUSER as u64, 0, 0, 0, 0, 0],
-    };
-    if let Answer::Error { errno } = container.ask_one(unshare)? {
-        return skip(format!("an ordinary user makes no user namespace: {errno}"));
-    }
-    let maps = [
-        write("setgroups", "deny"),
-        write("uid_map", "0 1000 1"),
-        write("gid_map", "0 1000 1"),
-    ];
-    for answer in container.ask(&maps)? {
-        answer.done()?;
-    }
+    container.leaves_for_its_own(1000, libc::CLONE_NEWUSER)?;
     let look = serde_json::to_string(&[Ask::Process])?;
     let exec = [
         "exec",

@@ -1,5 +1,7 @@
 //! mounts add and mounts remove: mounts of a running container
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -26,6 +28,7 @@ tests! {
     "CVE-2019-16884" Attack an_added_mount_cannot_cover_procfs;
     "CVE-2017-1002101" Attack a_link_does_not_lead_an_added_mount_out;
     "CVE-2021-30465" Attack a_link_does_not_lead_a_removal_to_a_mask;
+    "" Attack what_is_added_read_only_cannot_be_written_in_a_namespace_of_the_payloads;
 }
 
 fn change(case: &Case, action: &str, id: &str, mounts: &Value) -> Verdict<Outcome> {
@@ -322,4 +325,36 @@ fn a_link_does_not_lead_a_removal_to_a_mask(case: &Case) -> Verdict {
         equal(destination, targets(&mut container)?, before.clone())?;
     }
     Ok(())
+}
+
+/// The payload has no capability, but in namespaces that it has made for itself.
+fn what_is_added_read_only_cannot_be_written_in_a_namespace_of_the_payloads(
+    case: &Case,
+) -> Verdict {
+    case.need_root()?;
+    let mut bundle = case.bundle()?;
+    bundle.process()["user"] = json!({"uid": 1000, "gid": 1000});
+    bundle.mkdir("/new")?;
+    let mut container = case.started(&mut bundle)?;
+    container.leaves_for_its_own(1000, libc::CLONE_NEWUSER | libc::CLONE_NEWNS)?;
+    let folder = shared_folder(case)?;
+    std::fs::set_permissions(folder.join("mark"), Permissions::from_mode(0o666))?;
+    let mut mount = bind(&folder, "/new");
+    mount["options"] = json!(["bind", "ro"]);
+    let _ = change(case, "add", &container.id, &json!([mount]))?;
+    let asks = [
+        Ask::Mount {
+            source: "none".into(),
+            target: "/new".into(),
+            kind: String::new(),
+            flags: libc::MS_REMOUNT | libc::MS_BIND,
+        },
+        Ask::Write {
+            path: "/new/mark".into(),
+            text: "written".into(),
+        },
+    ];
+    container.ask(&asks)?;
+    let mark = std::fs::read_to_string(folder.join("mark"))?;
+    equal("the file of the host", mark.as_str(), "of the host")
 }

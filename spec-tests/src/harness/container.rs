@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::bundle::Bundle;
 use super::call::{Call, Outcome};
 use super::case::Case;
-use super::verdict::{Doing, Stop, Verdict, fail};
+use super::verdict::{Doing, Stop, Verdict, fail, skip};
 use crate::probe::ask::{Answer, Ask, Mount, Process, Stat};
 use crate::sys;
 
@@ -162,6 +162,29 @@ impl Container<'_> {
 
     pub fn ask_one(&mut self, ask: Ask) -> Verdict<Answer> {
         Ok(self.ask(&[ask])?.remove(0))
+    }
+
+    /// The probe moves into namespaces of its own, the user namespace among them, in which it is root, may set no
+    /// groups, and has the one id that it had.
+    pub fn leaves_for_its_own(&mut self, id: u32, namespaces: i32) -> Verdict {
+        let write = |name: &str, text: &str| Ask::Write {
+            path: format!("/proc/self/{name}").into(),
+            text: text.into(),
+        };
+        let unshare = Ask::Call {
+            number: libc::SYS_unshare,
+            args: [namespaces as u64, 0, 0, 0, 0, 0],
+        };
+        if let Answer::Error { errno } = self.ask_one(unshare)? {
+            return skip(format!("a payload makes no user namespace: {errno}"));
+        }
+        let map = format!("0 {id} 1");
+        let asks = [
+            write("setgroups", "deny"),
+            write("uid_map", &map),
+            write("gid_map", &map),
+        ];
+        self.ask(&asks)?.iter().try_for_each(Answer::done)
     }
 
     /// Sends the question without waiting for the answer.
