@@ -25,7 +25,7 @@ pub fn write(directory: BorrowedFd, path: &str, content: &[u8]) -> Result<()> {
         .map_err(|errno| write_failed(path, content, errno))
 }
 
-/// What [`write`] says where the kernel answers so.
+/// What [`write()`] says where the kernel answers so.
 pub fn write_failed(path: &str, content: &[u8], errno: Errno) -> Error {
     let shown = String::from_utf8_lossy(content);
     Error::syscall("write", format_args!("{path:?}, {shown:?}"), errno as i32)
