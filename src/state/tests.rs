@@ -129,6 +129,24 @@ fn remains_without_a_record_are_no_container() {
 }
 
 #[test]
+fn a_draft_is_not_the_record_until_it_is_published() {
+    let scratch = Scratch::new("draft");
+    let slot = scratch.root().reserve("a").unwrap();
+    slot.save(&record("a")).unwrap();
+    let mut ready = record("a");
+    ready.phase = Phase::Created;
+    slot.draft(&ready).unwrap();
+    let phase = || scratch.root().open("a").unwrap().record.phase;
+    assert_eq!(phase(), Phase::Creating);
+    slot.publish().unwrap();
+    assert_eq!(phase(), Phase::Created);
+    slot.draft(&ready).unwrap();
+    let path = slot.path().to_owned();
+    drop(slot);
+    assert!(!path.exists(), "a draft stays behind");
+}
+
+#[test]
 fn a_strangers_file_stops_the_removal_before_anything_is_gone() {
     let scratch = Scratch::new("stranger");
     let root = scratch.root();
