@@ -172,6 +172,14 @@ fn switch_on(handle: &Handle, settings: &[Setting]) -> Result<()> {
     Err(refused(setting, refusal)).at(&setting.pointer, || place_in_words(&setting.pointer))
 }
 
+/// Switches on in `below` whatever `above` has: what its users count and limit is the same then
+/// as in `above`. A controller that is not handed down is missed by the setting that needs it.
+pub(super) fn hand_down(above: &Handle, below: &Handle) -> Result<()> {
+    let text = above.directory().read("cgroup.controllers")?;
+    let controllers: Vec<&str> = text.split_ascii_whitespace().collect();
+    enable(below, &controllers).map(drop)
+}
+
 /// Switches controllers on in every cgroup from the mount down to the parent, where they
 /// are not; it ends where some are refused.
 ///
@@ -199,15 +207,23 @@ fn enable(handle: &Handle, controllers: &[&str]) -> Result<Vec<Refusal>> {
             }
         };
         let lacking = lacks(directory, "cgroup.subtree_control", controllers)?;
-        if !lacking.is_empty() {
-            threaded::follow(directory)?;
+        if lacking.is_empty() {
+            continue;
+        }
+        threaded::follow(directory)?;
+        let write = |names: &[&str]| {
+            let words: Vec<String> = names.iter().map(|name| format!("+{name}")).collect();
+            directory.write("cgroup.subtree_control", &words.join(" "))
+        };
+        // The kernel takes all or none, and stops all forks for each write: so together first.
+        if lacking.len() > 1 && write(&lacking).is_ok() {
+            continue;
         }
         for controller in lacking {
             if threaded::has(controller) && !refusals.is_empty() {
                 break;
             }
-            if let Err(error) = directory.write("cgroup.subtree_control", &format!("+{controller}"))
-            {
+            if let Err(error) = write(&[controller]) {
                 refusals.push(Refusal {
                     controller: controller.to_owned(),
                     error,

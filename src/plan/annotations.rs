@@ -23,6 +23,11 @@ pub const SECCOMP_FAIL_UNKNOWN_SYSCALL: &str = "run.oci.seccomp_fail_unknown_sys
 pub const SECCOMP_RECEIVER: &str = "run.oci.seccomp.receiver";
 pub const SYSTEMD_SUBGROUP: &str = "run.oci.systemd.subgroup";
 
+/// Who has made config.json.
+pub const CONTAINER_MANAGER: &str = "io.container.manager";
+/// podman's name there.
+pub const PODMAN: &str = "libpod";
+
 /// Runs the container by something else than the kernel: a virtual machine, WebAssembly.
 const HANDLER: &str = "run.oci.handler";
 

@@ -89,9 +89,7 @@ impl Scope {
         let place = name::place(wishes.cgroups_path, wishes.id, default_slice)?;
         let mut scope = Scope {
             bus,
-            // crun makes one called `container` where nothing is said; kubelet and cAdvisor expect
-            // none, and so does rt.
-            subgroup: below(wishes.annotations, annotations::SYSTEMD_SUBGROUP)?,
+            subgroup: subgroup(wishes.annotations)?,
             delegated: below(wishes.annotations, annotations::DELEGATE_CGROUP)?,
             properties: Vec::new(),
             unit: place.unit,
@@ -147,6 +145,20 @@ pub fn update(settings: &[Setting], devices: Option<&[DeviceRule]>, bus: Bus) ->
         properties.extend(devices.map(devices::properties).into_iter().flatten());
     }
     properties
+}
+
+/// podman's containers are in a cgroup below their scope, as with crun: conmon looks no further
+/// than the first change of memory.events, and in a scope that is a limit that was met, long
+/// before a process is killed for it (docs/design/0010-systemd.md). kubelet and cAdvisor, who
+/// are others' callers, expect none.
+fn subgroup(given: &BTreeMap<String, String>) -> Result<Option<String>> {
+    let manager = given.get(annotations::CONTAINER_MANAGER);
+    match manager.is_some_and(|manager| manager == annotations::PODMAN)
+        && !given.contains_key(annotations::SYSTEMD_SUBGROUP)
+    {
+        true => Ok(Some("container".to_owned())),
+        false => below(given, annotations::SYSTEMD_SUBGROUP),
+    }
 }
 
 /// crun(1), the annotations that name a cgroup below another.
@@ -244,5 +256,19 @@ mod tests {
                 .contains("run.oci.systemd.subgroup")
         );
         assert!(subgroup("/x").is_err());
+    }
+
+    #[test]
+    fn podmans_containers_lie_below_unless_they_say_otherwise() {
+        let subgroup =
+            |annotations: &[(&str, &str)]| scope(annotations, Bus::User).unwrap().subgroup;
+        let podman = ("io.container.manager", "libpod");
+        assert_eq!(subgroup(&[podman]), Some("container".into()));
+        assert_eq!(subgroup(&[("io.container.manager", "cri-o")]), None);
+        assert_eq!(subgroup(&[podman, ("run.oci.systemd.subgroup", "")]), None);
+        assert_eq!(
+            subgroup(&[podman, ("run.oci.systemd.subgroup", "own")]),
+            Some("own".into())
+        );
     }
 }

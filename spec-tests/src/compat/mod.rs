@@ -61,6 +61,7 @@ pub const TESTS: &[&[Test]] = &[
     daemons::TESTS,
     caller::TESTS,
     systemd::TESTS,
+    systemd::PODMAN,
     systemd::PROPERTIES,
     check::TESTS,
     check::AGREEMENT,

@@ -25,7 +25,7 @@ use nix::unistd::Pid;
 
 pub use manager::Manager;
 
-use super::{Handle, oom};
+use super::{Handle, oom, settings};
 use crate::error::{Error, Result};
 use crate::log;
 use crate::plan::HostPath;
@@ -81,7 +81,11 @@ impl Unit {
         self.above = Some(oom::Above::of(&handle));
         let handle = match &self.scope.subgroup {
             None => handle,
-            Some(name) => handle.enter_below(Path::new(name), pid)?,
+            Some(name) => {
+                let below = handle.enter_below(Path::new(name), pid)?;
+                settings::hand_down(&handle, &below)?;
+                below
+            }
         };
         Ok(self.handle.insert(handle))
     }

@@ -1,5 +1,6 @@
 //! Cgroups that systemd makes: where they are, and that none is left
 
+mod podman;
 mod properties;
 
 use std::time::Duration;
@@ -15,6 +16,7 @@ use crate::harness::verdict::{Doing, Verdict, equal, fail, holds};
 use crate::probe::ask::Ask;
 use crate::tests;
 
+pub use podman::TESTS as PODMAN;
 pub use properties::TESTS as PROPERTIES;
 
 tests! {
@@ -43,6 +45,12 @@ fn named(case: &Case) -> Verdict<(Bundle, String)> {
     Ok((bundle, format!("st-{}.scope", case.id)))
 }
 
+fn annotated(case: &Case, key: &str, value: &str) -> Verdict<(Bundle, String)> {
+    let (mut bundle, unit) = named(case)?;
+    bundle.config["annotations"] = json!({key: value});
+    Ok((bundle, unit))
+}
+
 /// The slice that a caller's containers belong in.
 fn slice(case: &Case) -> &'static str {
     if case.is_root() {
@@ -68,6 +76,15 @@ fn files(systemd: &Systemd, unit: &str, wanted: &[(&str, &str)]) -> Verdict {
         equal(&path, seen.trim(), *text)?;
     }
     Ok(())
+}
+
+/// Fails unless what the unit's cgroup counts and limits is counted and limited below it, too.
+fn has_its_controllers(systemd: &Systemd, unit: &str, name: &str) -> Verdict {
+    let group = systemd.show(unit, "ControlGroup")?;
+    let path = format!("/sys/fs/cgroup{group}/cgroup.controllers");
+    let all = std::fs::read_to_string(&path).doing(&path)?;
+    let file = format!("{name}/cgroup.controllers");
+    files(systemd, unit, &[(file.as_str(), all.trim())])
 }
 
 fn the_scope_is_named_by_the_path_and_delegated(case: &Case) -> Verdict {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{cgroup_of, files, named};
+use super::{annotated, cgroup_of, files, has_its_controllers, named};
 use crate::harness::bundle::Bundle;
 use crate::harness::case::Case;
 use crate::harness::verdict::{Verdict, equal, holds};
@@ -262,12 +262,6 @@ fn update_keeps_what_systemd_writes_otherwise(case: &Case) -> Verdict {
 }
 
 /// A bundle with this annotation, in a unit.
-fn annotated(case: &Case, key: &str, value: &str) -> Verdict<(Bundle, String)> {
-    let (mut bundle, unit) = named(case)?;
-    bundle.config["annotations"] = json!({key: value});
-    Ok((bundle, unit))
-}
-
 fn annotations_become_properties(case: &Case) -> Verdict {
     let systemd = case.need_systemd()?;
     let (mut bundle, unit) = named(case)?;
@@ -333,6 +327,7 @@ fn a_subgroup_is_made_by_its_annotation(case: &Case) -> Verdict {
         &unit,
         &[("pids.max", "50"), ("inner/pids.max", "50")],
     )?;
+    has_its_controllers(&systemd, &unit, "inner")?;
     container.exec_process(&[])?;
     container.stop()?;
     container.delete()?;
