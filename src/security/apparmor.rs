@@ -1,9 +1,11 @@
 //! AppArmor: the profile that execve(2) changes to.
 //!
-//! Runs in: init and enter, before the change of user; [`is_enabled`] in the parent, since
-//! the container's /sys need not be there.
+//! Runs in: init and enter, before the change of user; [`is_enabled`] and [`foresee`] in the
+//! parent, since the container's /sys need not be there.
 
 use std::ffi::CStr;
+use std::fs::File;
+use std::io::Write;
 use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
@@ -32,23 +34,25 @@ pub fn not_supported() -> Error {
         .with_hint("leave process.apparmorProfile out, or boot with apparmor=1 security=apparmor")
 }
 
-/// What [`change_on_exec`] will say of a profile that is not loaded, as far as the caller may
-/// look: the list of profiles is for root alone.
+/// What [`change_on_exec`] will say of a profile that is not loaded. Any user may ask for it, as
+/// aa_query_label(2) does; where AppArmor answers nothing, nothing is said.
 pub fn foresee(profile: &CStr) -> Option<Error> {
-    let loaded = std::fs::read_to_string("/sys/kernel/security/apparmor/profiles").ok()?;
-    is_absent(&profile.to_string_lossy(), &loaded).then(|| {
-        let request = [b"exec ", profile.to_bytes()].concat();
-        let failed = procfs::write_failed(APPARMORS, &request, Errno::ENOENT);
-        explain(failed, APPARMORS, profile)
-    })
-}
-
-/// Whether a profile is not in the list, which has lines such as `name (enforce)`. Of one in
-/// another namespace of AppArmor, or of several at once, nothing is known.
-fn is_absent(profile: &str, loaded: &str) -> bool {
-    let names = || loaded.lines().filter_map(|line| line.rsplit_once(" ("));
-    let is_plain = !profile.starts_with([':', '&']) && !profile.contains("//&");
-    is_plain && profile != "unconfined" && !names().any(|(name, _)| name == profile)
+    /// Any class will do: the name is looked up before what it may.
+    const AA_CLASS_FILE: u8 = 2;
+    let mut access = File::options()
+        .read(true)
+        .write(true)
+        .open("/sys/kernel/security/apparmor/.access")
+        .ok()?;
+    let query = [b"label\0", profile.to_bytes_with_nul(), &[AA_CLASS_FILE]].concat();
+    match access.write(&query) {
+        Err(e) if e.raw_os_error() == Some(libc::ENOENT) => {
+            let request = [b"exec ", profile.to_bytes()].concat();
+            let failed = procfs::write_failed(APPARMORS, &request, Errno::ENOENT);
+            Some(explain(failed, APPARMORS, profile))
+        }
+        _ => None,
+    }
 }
 
 /// What a kernel without AppArmor says to a write: no such file, or attr/exec that nobody or
@@ -89,22 +93,4 @@ fn explain(error: Error, path: &str, profile: &CStr) -> Error {
         .within(format!("`/proc/self/{path}`"))
         .with_pointer("/process/apparmorProfile")
         .within(format!("process.apparmorProfile ({profile:?})"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_profile_is_absent_only_where_the_list_would_have_it() {
-        let loaded = "/usr/sbin/cups (enforce)\ncrun-default (complain)\na b (kill)\n";
-        for there in ["/usr/sbin/cups", "crun-default", "a b", "unconfined"] {
-            assert!(!is_absent(there, loaded), "{there}");
-        }
-        for unknown in [":other:crun", "crun-default//&other", "&other"] {
-            assert!(!is_absent(unknown, loaded), "{unknown}");
-        }
-        assert!(is_absent("crun", loaded));
-        assert!(is_absent("crun", ""));
-    }
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::harness::apparmor::Profile;
 use crate::harness::bundle::Bundle;
 use crate::harness::case::Case;
 use crate::harness::verdict::{Doing, Verdict, equal, fail, holds, skip};
@@ -26,6 +27,7 @@ tests! {
     "rt-check(1)" Compat a_low_port_over_the_hosts_network_is_named;
     "rt-check(1)" Compat a_capability_without_effect_is_named_with_the_others;
     "rt-check(1)" Compat a_source_of_somebody_else_is_named_with_its_owner;
+    "rt-check(1)" Compat a_profile_of_apparmor_is_named_unless_it_is_loaded;
     "rt-check(1)" Compat without_a_bundle_the_host_is_looked_at;
     "rt-check(1)" Compat a_bundle_that_cannot_be_read_is_a_finding;
 }
@@ -296,6 +298,20 @@ fn a_source_of_somebody_else_is_named_with_its_owner(case: &Case) -> Verdict {
         found.about_mounts().is_err(),
         "what is only read is no finding",
     )
+}
+
+fn a_profile_of_apparmor_is_named_unless_it_is_loaded(case: &Case) -> Verdict {
+    let name = format!("{}-checked", case.id);
+    let profile = Profile::load(case, &name)?;
+    let mut bundle = case.bundle()?;
+    bundle.process()["apparmorProfile"] = json!(name);
+    let found = check(case, &bundle)?;
+    equal("errors", found.errors(), Vec::<&str>::new())?;
+    drop(profile);
+    let found = check(case, &bundle)?;
+    let error = found.of("labels")?;
+    equal("errno", text(error, "errno"), "ENOENT")?;
+    says(error, "hint", &["not loaded"])
 }
 
 fn without_a_bundle_the_host_is_looked_at(case: &Case) -> Verdict {
