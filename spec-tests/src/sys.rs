@@ -381,3 +381,13 @@ pub fn scheduler() -> (u32, i32) {
     unsafe { libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, 48, 0) };
     (attributes.policy, attributes.nice)
 }
+
+/// IB_USER_VERBS_CMD_GET_CONTEXT (the kernel's include/uapi/rdma/ib_user_verbs.h): the first command to an RDMA device.
+pub fn open_verbs_context(device: BorrowedFd<'_>) -> io::Result<()> {
+    let mut response = [0u32; 2];
+    // Its number, 0, the lengths of itself and of the response in words of four bytes, and where that goes.
+    let command: [u64; 2] = [4 << 32 | 2 << 48, (&raw mut response) as u64];
+    // SAFETY: the kernel reads 16 bytes, and writes 8 to the response, which lives through the call.
+    let written = unsafe { libc::write(device.as_raw_fd(), command.as_ptr().cast(), 16) };
+    Ok(nix::errno::Errno::result(written).map(drop)?)
+}

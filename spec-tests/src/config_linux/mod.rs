@@ -12,6 +12,7 @@ mod memory_policy;
 mod namespaces;
 mod net_devices;
 mod propagation;
+mod rdma;
 mod seccomp;
 mod seccomp_actions;
 mod sysctl;
@@ -33,6 +34,7 @@ pub const TESTS: &[&[Test]] = &[
     limits::TESTS,
     enforcement::TESTS,
     threaded::TESTS,
+    rdma::TESTS,
     sysctl::TESTS,
     propagation::TESTS,
     masks::TESTS,

@@ -133,6 +133,11 @@ pub enum Ask {
     MapHugePages {
         count: usize,
     },
+    /// Opens contexts of an RDMA device, and keeps them, until one is refused; answers how many.
+    OpenVerbs {
+        path: PathBuf,
+        most: u32,
+    },
     /// Ends the probe without an answer.
     Exit(i32),
 }

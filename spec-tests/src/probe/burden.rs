@@ -4,6 +4,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -51,6 +52,22 @@ pub fn allocate(bytes: u64) -> io::Result<Answer> {
         _ => -1,
     };
     Ok(Answer::Number(status.into()))
+}
+
+/// Opens contexts of an RDMA device until the kernel refuses one; they stay open. Answers how many.
+pub fn open_verbs(path: &Path, most: u32) -> io::Result<Answer> {
+    let mut opened = 0;
+    while opened < most {
+        let device = OpenOptions::new().read(true).write(true).open(path)?;
+        match sys::open_verbs_context(device.as_fd()) {
+            Ok(()) => opened += 1,
+            Err(e) if e.raw_os_error() == Some(libc::EAGAIN) => break,
+            Err(e) => return Err(e),
+        }
+        // The end of the probe closes it, and so the context.
+        std::mem::forget(device);
+    }
+    Ok(Answer::Number(opened.into()))
 }
 
 /// Sends a datagram to the socket that $NOTIFY_SOCKET names, and again, as fast as they are taken.

@@ -109,6 +109,7 @@ fn answer(ask: &Ask) -> Answer {
             attack::reach_host_file(path, *within_ms).map(Answer::Text)
         }
         Ask::Fork { most } => burden::fork(*most),
+        Ask::OpenVerbs { path, most } => burden::open_verbs(path, *most),
         Ask::Allocate { bytes } => burden::allocate(*bytes),
         Ask::Spin => burden::spin(),
         Ask::KeepNotifying(text) => burden::keep_notifying(text),
