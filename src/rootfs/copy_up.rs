@@ -5,7 +5,6 @@
 use std::ffi::CStr;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::ffi::OsStrExt;
 
 use nix::dir::Dir;
 use nix::errno::Errno;
@@ -58,8 +57,7 @@ fn copy_entry(from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &CStr) -> Result<(
         SFlag::S_IFREG => copy_file(from, to, name),
         SFlag::S_IFLNK => {
             let target = sys::file::readlinkat(from, name)?;
-            let target = std::ffi::CString::new(target.as_bytes())
-                .map_err(|_| Error::system("a link contains a null byte"))?;
+            let target = sys::file::c_path(target.as_ref())?;
             sys::file::symlinkat(&target, to, name)?;
             chown(to, name, &found)
         }

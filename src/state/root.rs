@@ -14,6 +14,7 @@ use nix::unistd::UnlinkatFlags;
 use super::directory::{self, Directory, Lock};
 use super::{Container, Record, validate_id};
 use crate::error::{Error, Kind, Result};
+use crate::host::UserNamespace;
 use crate::log;
 
 /// How often `reserve` starts again because a `delete` took away what it had just made.
@@ -35,10 +36,8 @@ pub fn default_root() -> PathBuf {
     }
 }
 
-/// The initial user namespace maps every id to itself; no other can.
 fn in_user_namespace() -> bool {
-    std::fs::read_to_string("/proc/self/uid_map")
-        .is_ok_and(|map| !map.split_ascii_whitespace().eq(["0", "0", "4294967295"]))
+    UserNamespace::own().is_ok_and(|own| !own.is_initial())
 }
 
 /// The directory that holds a directory for each container, `--root`.
