@@ -284,6 +284,7 @@ impl Entry<'_> {
 
     fn make(&self, own: Option<&OwnedFd>) -> Result<Program> {
         let own = own.map(AsFd::as_fd);
+        security::scheduling::reset_affinity();
         if self.flags & Kind::User.flag() != 0 {
             become_root(&super::init::ALL_IDS, &super::init::ALL_IDS)?;
         }

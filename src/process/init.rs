@@ -157,6 +157,7 @@ impl Init<'_> {
         if self.plan.cgroup.placement.is_delegated() {
             wire.ask(Request::EnterDelegated, None)?;
         }
+        security::scheduling::reset_affinity();
         if !self.plan.net_devices.is_empty() {
             wire.ask(Request::NetDevices, None)?;
         }

@@ -6,6 +6,7 @@
 use nix::errno::Errno;
 
 use crate::error::{Context, Error, Result};
+use crate::log;
 use crate::plan::process::{MemoryPolicy, Process, Scheduler};
 use crate::sys::schedule::{self, SCHED_ATTR_SIZE, SchedAttr};
 
@@ -86,6 +87,16 @@ pub fn set_affinity(cpus: &[usize], moment: &str) -> Result<()> {
         .at(&format!("/process/execCPUAffinity/{moment}"), || {
             format!("process.execCPUAffinity.{moment}")
         })
+}
+
+/// Lets the process run on all CPUs of its cgroup, as runc and crun do: a restriction of the caller's
+/// (systemd's CPUAffinity=, taskset) stays with a process that is moved to another cpuset, and would
+/// leave it the CPUs that the two have in common. What refuses the call, an outer seccomp profile,
+/// leaves things as they were.
+pub fn reset_affinity() {
+    if let Err(e) = schedule::reset_affinity() {
+        log::debug(|| format!("the caller's CPU affinity stays: {e}"));
+    }
 }
 
 /// set_mempolicy(2).

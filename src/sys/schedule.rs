@@ -56,21 +56,28 @@ pub fn set_affinity(cpus: &[usize]) -> Result<(), Error> {
     for cpu in cpus {
         mask[cpu / bits] |= 1 << (cpu % bits);
     }
+    let arguments = format_args!("0, {cpus:?}");
+    check(set_affinity_mask(&mask), "sched_setaffinity", arguments).map(drop)
+}
+
+/// Lets the calling thread run on all CPUs of its cpuset.
+pub fn reset_affinity() -> Result<(), Error> {
+    /// As many as the kernel can be built for; it takes the first ones of a longer mask.
+    const MOST_CPUS: usize = 8192;
+    let mask = [u64::MAX; MOST_CPUS / u64::BITS as usize];
+    check(set_affinity_mask(&mask), "sched_setaffinity", "0, all").map(drop)
+}
+
+fn set_affinity_mask(mask: &[u64]) -> nix::Result<libc::c_long> {
     // SAFETY: pid 0 is the caller; the kernel reads the mask's bytes from a live buffer.
-    let result = unsafe {
+    Errno::result(unsafe {
         libc::syscall(
             libc::SYS_sched_setaffinity,
             0,
-            size_of_val(&mask[..]),
+            size_of_val(mask),
             mask.as_ptr(),
         )
-    };
-    check(
-        Errno::result(result),
-        "sched_setaffinity",
-        format_args!("0, {cpus:?}"),
-    )
-    .map(drop)
+    })
 }
 
 /// Sets class and priority (class << 13 | priority) of the calling thread's I/O.

@@ -25,6 +25,7 @@ tests! {
     "crun(1)" Compat exec_remembers_that_there_is_no_cgroup_manager;
     "config.md#process" Must exec_has_the_personality_and_time_of_the_container;
     "config.md#process" Must exec_runs_on_the_cpus_of_config;
+    "sched_setaffinity(2)" Compat the_callers_cpus_are_not_the_containers;
     "config.md#process" Must a_process_file_sets_the_size_of_its_console;
 }
 
@@ -249,26 +250,50 @@ fn exec_has_the_personality_and_time_of_the_container(case: &Case) -> Verdict {
     Ok(())
 }
 
-fn exec_runs_on_the_cpus_of_config(case: &Case) -> Verdict {
+/// One of several CPUs that the suite may use.
+fn one_of_the_cpus() -> Verdict<String> {
     let of_caller = sched_getaffinity(Pid::from_raw(0)).doing("sched_getaffinity")?;
     let mut cpus = (0..CpuSet::count()).filter(|cpu| of_caller.is_set(*cpu).unwrap_or(false));
-    let (Some(first), Some(_)) = (cpus.next(), cpus.next()) else {
-        return skip("there is one processor, which leaves no choice");
-    };
+    match (cpus.next(), cpus.next()) {
+        (Some(first), Some(_)) => Ok(first.to_string()),
+        _ => skip("there is one processor, which leaves no choice"),
+    }
+}
+
+fn allowed(process: &Process) -> Option<String> {
+    process.status.get("Cpus_allowed_list").cloned()
+}
+
+/// It would be those of systemd's CPUAffinity=, where the container has a cpuset with others, too.
+fn the_callers_cpus_are_not_the_containers(case: &Case) -> Verdict {
+    let one = one_of_the_cpus()?;
     let mut bundle = case.bundle()?;
-    bundle.process()["execCPUAffinity"] = json!({"final": first.to_string()});
+    bundle.serves().write()?;
+    let bound = ["taskset", "--cpu-list", &one];
+    let call = case.create_call(&bundle)?.through(bound);
+    let mut container = case.create_with(call, &case.id)?;
+    container.start()?;
+    let init = container.ask_one(Ask::Process)?.process()?;
+    holds(allowed(&init) != Some(one.clone()), "init is bound to it")?;
+    let ask = serde_json::to_string(&[Ask::Process])?;
+    let call = case.runtime(["exec", &container.id, "/bin/probe", "answer", &ask]);
+    let outcome = call.through(bound).run()?.succeeded()?;
+    let second = parse_line(&outcome.stdout, 1)?.remove(0).process()?;
+    holds(allowed(&second) != Some(one), "exec is bound to it")
+}
+
+fn exec_runs_on_the_cpus_of_config(case: &Case) -> Verdict {
+    let first = one_of_the_cpus()?;
+    let mut bundle = case.bundle()?;
+    bundle.process()["execCPUAffinity"] = json!({"final": first});
     let mut container = case.started(&mut bundle)?;
-    let allowed = |process: &Process| process.status.get("Cpus_allowed_list").cloned();
     equal(
         "the CPUs of exec",
         allowed(&container.exec_process(&[])?),
-        Some(first.to_string()),
+        Some(first.clone()),
     )?;
     let init = container.ask_one(Ask::Process)?.process()?;
-    holds(
-        allowed(&init) != Some(first.to_string()),
-        "init is confined too",
-    )
+    holds(allowed(&init) != Some(first), "init is confined too")
 }
 
 fn a_process_file_sets_the_size_of_its_console(case: &Case) -> Verdict {

@@ -102,6 +102,10 @@ fn events_have_what_the_kernel_counts(case: &Case) -> Verdict {
             }
         }
     }
+    // The default bundle of an ordinary user shares the network, and so tells nothing of it.
+    if !case.is_root() {
+        return Ok(());
+    }
     let interfaces = data["network_interfaces"].as_array();
     let lo = interfaces.and_then(|all| all.iter().find(|one| one["Name"] == "lo"));
     holds(lo.is_some(), format!("interfaces: {interfaces:?}"))
