@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::plan::Plan;
 use crate::plan::namespaces::{Kind, Namespaces};
 use crate::security::capabilities;
+use crate::sys::entry;
 use crate::sys::process::{self, Cloned};
 
 use super::join::{self, Pending};
@@ -27,6 +28,8 @@ pub fn is_needed(namespaces: &Namespaces) -> bool {
 /// what is left to be joined.
 pub fn cross(plan: &Plan, flags: u64, wire: &Wire, in_cgroup: bool) -> Result<Vec<Pending>> {
     process::set_name(c"rt:bridge");
+    // Processes of a pid namespace that is joined see init.
+    entry::hide_arguments();
     let namespaces = &plan.namespaces;
     let mut pending = join::try_all(join::open(namespaces)?)?;
     if pending.iter().any(Pending::is_user) {

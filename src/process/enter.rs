@@ -24,7 +24,7 @@ use crate::plan::{Descriptors, HostPath};
 use crate::security::{self, KeyringEntry, limits};
 use crate::state::{Record, Status};
 use crate::sys::process::{self as kernel, Cloned, OwnedProcess};
-use crate::sys::{check, mount};
+use crate::sys::{check, entry, mount};
 use crate::terminal::{self, Foreground};
 
 use super::foreground::{self, Signals};
@@ -203,6 +203,8 @@ struct Entry<'a> {
 impl Entry<'_> {
     fn run(self, outcome: &Outcome) -> ! {
         kernel::set_name(c"rt:bridge");
+        // `--env` may hold a secret, and all users of the container see enter.
+        entry::hide_arguments();
         let made = self.cross().and_then(|own| self.make(own.as_ref()));
         let program = match made {
             Ok(program) => program,

@@ -4,8 +4,9 @@
 //! of processors, at every start: a tenth of a millisecond, twice where
 //! [`crate::process::shield`] starts the program again. What it does for safety is done here.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::{CStr, OsStr, OsString, c_char};
 use std::os::unix::ffi::OsStrExt;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use nix::fcntl::OFlag;
 use nix::sys::signal::{SigHandler, Signal};
@@ -23,8 +24,9 @@ macro_rules! entry {
         #[unsafe(no_mangle)]
         pub extern "C" fn main(
             _argc: std::ffi::c_int,
-            _argv: *const *const std::ffi::c_char,
+            argv: *mut *mut std::ffi::c_char,
         ) -> std::ffi::c_int {
+            $crate::sys::entry::note_arguments(argv);
             $crate::sys::entry::prepare();
             $run().into()
         }
@@ -42,6 +44,37 @@ pub fn arguments() -> Vec<OsString> {
     let words = line.strip_suffix(b"\0").unwrap_or(&line);
     let own = |word: &[u8]| OsStr::from_bytes(word).to_owned();
     words.split(|byte| *byte == 0).map(own).collect()
+}
+
+/// Where the kernel has put the command line, which others read as /proc/PID/cmdline.
+static ARGUMENTS: AtomicPtr<*mut c_char> = AtomicPtr::new(std::ptr::null_mut());
+
+/// Takes `main`'s second argument, for [`hide_arguments`].
+pub fn note_arguments(argv: *mut *mut c_char) {
+    ARGUMENTS.store(argv, Ordering::Relaxed);
+}
+
+/// Leaves of this process's command line the program's name alone: whoever sees the process can read
+/// it, with what the caller put there for the payload's eyes only.
+pub fn hide_arguments() {
+    let argv = ARGUMENTS.load(Ordering::Relaxed);
+    if argv.is_null() {
+        return;
+    }
+    for index in 1.. {
+        // SAFETY: argv ends with a null pointer, and nothing behind that is looked at.
+        let place = unsafe { argv.add(index) };
+        // SAFETY: as above.
+        let argument = unsafe { *place };
+        if argument.is_null() {
+            return;
+        }
+        // SAFETY: a C string of the kernel's making.
+        let length = unsafe { CStr::from_ptr(argument) }.count_bytes();
+        // SAFETY: its bytes are this process's own to write, and nobody reads the command line
+        // after the start of main.
+        unsafe { std::ptr::write_bytes(argument, 0, length) };
+    }
 }
 
 /// What every program wants before its first line: descriptors 0 to 2 that are taken, so that

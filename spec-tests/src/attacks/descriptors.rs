@@ -22,6 +22,7 @@ tests! {
     "CVE-2016-9962" Attack the_host_cannot_be_reached_through_an_exec_that_comes_in;
     "CVE-2016-9962" Attack the_host_cannot_be_reached_with_ptrace_either;
     "CVE-2016-9962" Attack the_host_cannot_be_reached_through_a_container_that_joins_the_pod;
+    "" Attack the_callers_command_line_is_not_to_be_read_in_the_pod;
 }
 
 const SECRET: &str = "secret of the host";
@@ -227,4 +228,30 @@ fn the_host_cannot_be_reached_through_a_container_that_joins_the_pod(case: &Case
         Answer::Text(text) => fail(format!("the first container read {text:?} of the host")),
         _ => Ok(()),
     }
+}
+
+/// The second container waits to be started in the first one's pid namespace, where /proc shows its init.
+fn the_callers_command_line_is_not_to_be_read_in_the_pod(case: &Case) -> Verdict {
+    case.need_root()?;
+    let (mut one, mut two) = (case.bundle_named("one")?, case.bundle_named("two")?);
+    let mut first = case.create_named(&mut one, &format!("{}-1", case.id))?;
+    first.start()?;
+    first.ask_one(Ask::Process)?;
+    two.join_namespace("pid", &format!("/proc/{}/ns/pid", first.pid()?));
+    let _second = case.create_named(&mut two, &format!("{}-2", case.id))?;
+    let entries = first.ask_one(Ask::List("/proc".into()))?;
+    let names = entries.names()?.iter();
+    let pids = names.filter(|name| name.parse::<u32>().is_ok());
+    let lines: Vec<Ask> = pids
+        .map(|pid| Ask::Read(format!("/proc/{pid}/cmdline").into()))
+        .collect();
+    let bundle = two.dir.display().to_string();
+    for answer in first.ask(&lines)? {
+        if let Answer::Text(line) = answer
+            && line.contains(&bundle)
+        {
+            return fail(format!("a process of the pod shows {line:?}"));
+        }
+    }
+    Ok(())
 }
