@@ -10,6 +10,7 @@
 //!
 //! Runs in: parent, with the caller's privileges; verbs use [`Handle`]. Init never.
 
+mod counting;
 mod device_bpf;
 mod end;
 mod foresight;
@@ -101,6 +102,7 @@ pub fn create(cgroup: &Cgroup, privilege: Privilege) -> Result<Option<Guard>> {
             return Ok(None);
         }
     };
+    counting::switch_on(&guard.handle);
     fill_in(&guard.handle, cgroup, privilege)?;
     Ok(Some(Guard::Directory(guard)))
 }

@@ -115,9 +115,10 @@ fn an_empty_cgroup_is_taken_and_one_with_processes_refused() {
 fn freezing_killing_and_listing_reach_the_whole_subtree() {
     with_cgroup2("verbs", |mount, name| {
         let guard = make(mount, &name);
-        let below = make(mount, &name.join("below"));
         let mut children = [sleeper(), sleeper()];
+        // First: one that has controllers handed down through it takes no process any more.
         guard.handle().unwrap().attach(pid(&children[0])).unwrap();
+        let below = make(mount, &name.join("below"));
         below.handle().unwrap().attach(pid(&children[1])).unwrap();
         let mut listed = guard.handle().unwrap().processes().unwrap();
         listed.sort_unstable();

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::harness::case::Case;
 use crate::harness::container::mount_at;
-use crate::harness::verdict::{Verdict, equal, holds};
+use crate::harness::verdict::{Doing, Verdict, equal, holds};
 use crate::probe::ask::Ask;
 use crate::tests;
 
@@ -16,6 +16,7 @@ tests! {
     "config.md#posix-process" Compat without_path_the_working_directory_is_not_searched;
     "config.md#posix-platform-user" Compat a_user_of_null_is_root;
     "config.md#posix-platform-user" Compat of_a_umask_the_permission_bits_count;
+    "config.md#posix-platform-hooks" Compat a_hooks_environment_may_hold_what_is_no_variable;
     "config-linux.md#rootfs-mount-propagation" Compat the_propagation_of_the_root_is_the_roots_alone;
 }
 
@@ -83,6 +84,20 @@ fn of_a_umask_the_permission_bits_count(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.process()["user"]["umask"] = json!(0o7027);
     equal("umask", case.run_process(&mut bundle)?.umask, 0o027)
+}
+
+fn a_hooks_environment_may_hold_what_is_no_variable(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    let mark = case.dir.join("mark");
+    let hook = json!({
+        "path": "/bin/sh",
+        "args": ["sh", "-c", format!("echo $VALUE > {}", mark.display())],
+        "env": ["bare", "VALUE=seen"],
+    });
+    bundle.config["hooks"] = json!({"createRuntime": [hook]});
+    case.run_process(&mut bundle)?;
+    let text = std::fs::read_to_string(&mark).doing("what the hook wrote")?;
+    equal("VALUE", text.trim_end(), "seen")
 }
 
 fn the_propagation_of_the_root_is_the_roots_alone(case: &Case) -> Verdict {

@@ -8,13 +8,14 @@ use serde_json::json;
 use crate::harness::bundle::Bundle;
 use crate::harness::case::Case;
 use crate::harness::container::{Container, mount_at};
-use crate::harness::verdict::{Doing, Stop, Verdict, equal, holds};
+use crate::harness::verdict::{Doing, Stop, Verdict, equal, holds, skip};
 use crate::probe::ask::Ask;
 use crate::tests;
 
 tests! {
     "config-linux.md#cgroups-path" Must an_absolute_cgroups_path_is_taken_from_the_root;
     "config-linux.md#cgroups-path" Must a_nested_cgroups_path_is_made;
+    "runc and crun" Compat without_any_limit_too_every_controller_counts;
     "config-linux.md#cgroups-path" Must a_relative_cgroups_path_gives_a_cgroup_of_that_name;
     "config-linux.md#cgroups-path" Must without_a_path_the_container_has_a_cgroup_of_its_own;
     "config-linux.md#cgroups-path" Must delete_removes_the_cgroup;
@@ -82,6 +83,33 @@ fn a_nested_cgroups_path_is_made(case: &Case) -> Verdict {
         !directory(root, &top).exists(),
         "the cgroup of the container stayed",
     )
+}
+
+/// `docker stats` and cAdvisor read memory.current, which is there with its controller alone.
+fn without_any_limit_too_every_controller_counts(case: &Case) -> Verdict {
+    case.need_root()?;
+    case.need_cgroup2()?;
+    if case.uses_systemd() {
+        return skip("is about cgroups that no manager makes");
+    }
+    let mut bundle = case.bundle()?;
+    let top = format!("/{}-top", case.id);
+    let container = with_path(case, &mut bundle, &format!("{top}/counted"))?;
+    let handed_down = Path::new("/sys/fs/cgroup/cgroup.subtree_control");
+    let handed_down = std::fs::read_to_string(handed_down).doing("the controllers")?;
+    if handed_down.trim().is_empty() {
+        return skip("the root of the hierarchy has no controller to hand down");
+    }
+    let own = container.cgroup()?.read("cgroup.controllers")?;
+    let missing: Vec<&str> = handed_down
+        .split_whitespace()
+        .filter(|name| !own.split_whitespace().any(|own| own == *name))
+        .collect();
+    equal("the controllers that are missing", missing, [""; 0])?;
+    container.stop()?;
+    container.delete()?;
+    let _ = std::fs::remove_dir(directory(case.need_cgroup2()?, &top));
+    Ok(())
 }
 
 fn a_relative_cgroups_path_gives_a_cgroup_of_that_name(case: &Case) -> Verdict {

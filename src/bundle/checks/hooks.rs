@@ -18,12 +18,6 @@ pub const CHECKS: &[Check] = &[
         pointer: "/hooks/*/*/timeout",
         run: Run::Config(hook_timeout_is_positive),
     },
-    Check {
-        name: "hook-env-has-names",
-        clause: "config.md#posix-platform-hooks",
-        pointer: "/hooks/*/*/env/*",
-        run: Run::Config(hook_env_has_names),
-    },
 ];
 
 fn hooks(config: &Config) -> impl Iterator<Item = (String, &Hook)> {
@@ -56,19 +50,6 @@ fn hook_timeout_is_positive(config: &Config, report: &mut Report) {
                 format!("{pointer}/timeout"),
                 format!("{seconds} must be greater than zero"),
             );
-        }
-    }
-}
-
-fn hook_env_has_names(config: &Config, report: &mut Report) {
-    for (pointer, hook) in hooks(config) {
-        for (n, entry) in hook.env.iter().flat_map(|env| env.iter()).enumerate() {
-            if entry.find('=').is_none_or(|at| at == 0) {
-                report.add(
-                    format!("{pointer}/env/{n}"),
-                    "must have the form NAME=value",
-                );
-            }
         }
     }
 }
