@@ -86,11 +86,11 @@ impl BundleOptions {
         Ok((bundle, plan))
     }
 
-    /// A payload with a terminal and nobody at its other end would hang: then a console socket
-    /// has to be there.
-    pub fn need_console_socket(&self, plan: &Plan) -> Result<()> {
+    /// A payload in the background with a terminal and nobody at its other end would hang: then a
+    /// console socket has to be there. Without a terminal nothing would ever come from one.
+    pub fn check_console_socket(&self, plan: &Plan, background: bool) -> Result<()> {
         match (&plan.process.terminal, &self.console_socket) {
-            (Some(_), None) => Err(Error::invalid(
+            (Some(_), None) if background => Err(Error::invalid(
                 "process.terminal: a container in the background needs --console-socket",
             )
             .with_pointer("/process/terminal")

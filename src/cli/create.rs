@@ -43,7 +43,7 @@ impl Create {
     fn create(&self, global: &Global) -> Result<()> {
         let options = &self.options;
         let (bundle, plan) = options.plan(Self::NAME, global)?;
-        options.need_console_socket(&plan)?;
+        options.check_console_socket(&plan, true)?;
         let pidfd_sockets = options.pidfd_sockets(&plan)?;
         let signals = Signals::block()?;
         let slot = global.root()?.reserve(&plan.id)?;

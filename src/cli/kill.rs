@@ -35,9 +35,10 @@ impl Verb for Kill {
     const ABOUT: &'static str = "Send a signal to a container's init";
 
     fn run(self, global: &Global) -> Result<u8> {
-        let signal = match &self.signal {
+        let signal = match self.signal.as_deref() {
+            // An empty word is none to runc and crun.
+            None | Some("") => libc::SIGTERM,
             Some(text) => signal::parse(text)?,
-            None => libc::SIGTERM,
         };
         let root = global.root()?;
         let kill_one = |id: &str| {

@@ -61,9 +61,8 @@ impl Restore {
         criu::require_rights(Self::NAME, &Host::probe(Wanted::default())?)?;
         let places = self.criu.places(global)?;
         let (bundle, plan) = options.plan(Self::NAME, global)?;
-        if self.detach {
-            options.need_console_socket(&plan)?;
-        } else if !self.no_subreaper {
+        options.check_console_socket(&plan, self.detach)?;
+        if !self.detach && !self.no_subreaper {
             foreground::adopt_orphans()?;
         }
         let wishes = Wishes {

@@ -52,9 +52,8 @@ impl Run {
     fn run_container(&self, global: &Global) -> Result<u8> {
         let options = &self.options;
         let (bundle, plan) = options.plan(Self::NAME, global)?;
-        if self.detach {
-            options.need_console_socket(&plan)?;
-        } else if !self.no_subreaper {
+        options.check_console_socket(&plan, self.detach)?;
+        if !self.detach && !self.no_subreaper {
             foreground::adopt_orphans()?;
         }
         let pidfd_sockets = options.pidfd_sockets(&plan)?;

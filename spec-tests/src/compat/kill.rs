@@ -1,6 +1,7 @@
 //! kill: how signals are named and whom they reach
 
 use crate::harness::case::Case;
+use crate::harness::container::Container;
 use crate::harness::verdict::{Verdict, equal};
 use crate::probe::ask::Ask;
 use crate::tests;
@@ -8,6 +9,7 @@ use crate::tests;
 tests! {
     "runc-kill(8)" Compat signals_are_known_by_name_and_number;
     "runc-kill(8)" Compat the_default_signal_is_term;
+    "runc-kill(8)" Compat an_empty_signal_is_the_default;
     "runc-kill(8)" Compat real_time_signals_are_known_by_number;
     "runc-kill(8)" Compat an_unknown_signal_is_an_error_and_sends_nothing;
     "runc-kill(8)" Compat kill_all_is_accepted;
@@ -50,6 +52,18 @@ fn the_default_signal_is_term(case: &Case) -> Verdict {
     let mut container = case.started(&mut bundle)?;
     container.ask_one(Ask::Block(vec![libc::SIGTERM]))?.done()?;
     container.verb("kill").run()?.succeeded()?;
+    next_is_term(&mut container)
+}
+
+fn an_empty_signal_is_the_default(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    let mut container = case.started(&mut bundle)?;
+    container.ask_one(Ask::Block(vec![libc::SIGTERM]))?.done()?;
+    container.verb("kill").arg("").run()?.succeeded()?;
+    next_is_term(&mut container)
+}
+
+fn next_is_term(container: &mut Container) -> Verdict {
     let seen = container
         .ask_one(Ask::NextSignal { within_ms: 5000 })?
         .number()?;

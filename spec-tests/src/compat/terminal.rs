@@ -125,13 +125,16 @@ fn a_console_socket_without_a_terminal_is_an_error(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.serves().write()?;
     let socket = FdSocket::listen(case)?;
-    let call = case
-        .runtime(["create", "--console-socket"])
-        .arg(socket.path())
-        .arg("--bundle")
-        .arg(&bundle.dir)
-        .arg(&case.id);
-    call.run()?.refused().map(drop)
+    for verb in ["create", "run"] {
+        let call = case
+            .runtime([verb, "--console-socket"])
+            .arg(socket.path())
+            .arg("--bundle")
+            .arg(&bundle.dir)
+            .arg(&case.id);
+        call.run()?.refused()?;
+    }
+    Ok(())
 }
 
 fn a_missing_console_socket_is_an_error(case: &Case) -> Verdict {
