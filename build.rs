@@ -5,7 +5,10 @@ fn main() {
     let is = |name: &str, value: &str| {
         std::env::var(name).is_ok_and(|found| found.split(',').any(|word| word == value))
     };
-    if !is("CARGO_CFG_TARGET_ENV", "gnu") {
+    if !["gnu", "musl"]
+        .iter()
+        .any(|name| is("CARGO_CFG_TARGET_ENV", name))
+    {
         return;
     }
     if is("CARGO_CFG_TARGET_ARCH", "x86_64") {

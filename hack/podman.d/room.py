@@ -54,7 +54,7 @@ def newest_rt():
     tree = os.path.dirname(os.path.dirname(os.path.dirname(os.path.realpath(__file__))))
     built = glob.glob(f"{tree}/target/release/rt") + glob.glob(f"{tree}/target/*/release/rt")
     if not built:
-        sys.exit("hack/podman: rt is not built: cargo build --release")
+        sys.exit("hack/podman: rt is not built: hack/build")
     return max(built, key=os.path.getmtime)
 
 

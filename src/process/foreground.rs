@@ -10,7 +10,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::SigSet;
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -30,7 +29,7 @@ pub struct Signals {
 impl Signals {
     /// Blocks all signals from now on.
     pub fn block() -> Result<Signals> {
-        let all = SigSet::all();
+        let all = kernel::every_signal();
         check(all.thread_block(), "rt_sigprocmask", "SIG_BLOCK, ~[]")?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         Ok(Signals {

@@ -36,7 +36,7 @@ pub fn is_out_of_reach() -> bool {
 // The words are compared four and eight bytes at a time. That reads beyond the end of a shorter
 // one, but never beyond the stack: behind argv's strings lie envp's, the program's name and
 // eight bytes of zero (the kernel's fs/exec.c).
-#[cfg(all(target_arch = "x86_64", target_env = "gnu"))]
+#[cfg(all(target_arch = "x86_64", any(target_env = "gnu", target_env = "musl")))]
 std::arch::global_asm!(
     ".pushsection .rodata.rt_entry, \"a\"",
     "2: .asciz \"/proc/self/exe\"",

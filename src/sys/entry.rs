@@ -33,23 +33,31 @@ macro_rules! entry {
     };
 }
 
-/// The command line, with the program's name before it. Without an entry of its own the
-/// standard library knows it where glibc is the C library; elsewhere proc(5) tells.
+/// The command line, with the program's name before it. Of an entry that is not its own the
+/// standard library knows it with some C libraries alone.
 pub fn arguments() -> Vec<OsString> {
-    let known: Vec<_> = std::env::args_os().collect();
-    if !known.is_empty() {
-        return known;
+    let argv = ARGUMENTS.load(Ordering::Relaxed);
+    if argv.is_null() {
+        return std::env::args_os().collect();
     }
-    let line = std::fs::read("/proc/self/cmdline").unwrap_or_default();
-    let words = line.strip_suffix(b"\0").unwrap_or(&line);
-    let own = |word: &[u8]| OsStr::from_bytes(word).to_owned();
-    words.split(|byte| *byte == 0).map(own).collect()
+    let argument = |index| {
+        // SAFETY: argv ends with a null pointer, and nothing behind that is looked at.
+        let place = unsafe { argv.add(index) };
+        // SAFETY: as above.
+        let argument = unsafe { *place };
+        (!argument.is_null()).then(|| {
+            // SAFETY: a C string of the kernel's making, which lives as long as the process.
+            let word = unsafe { CStr::from_ptr(argument) };
+            OsStr::from_bytes(word.to_bytes()).to_owned()
+        })
+    };
+    (0..).map_while(argument).collect()
 }
 
 /// Where the kernel has put the command line, which others read as /proc/PID/cmdline.
 static ARGUMENTS: AtomicPtr<*mut c_char> = AtomicPtr::new(std::ptr::null_mut());
 
-/// Takes `main`'s second argument, for [`hide_arguments`].
+/// Takes `main`'s second argument, for [`arguments`] and [`hide_arguments`].
 pub fn note_arguments(argv: *mut *mut c_char) {
     ARGUMENTS.store(argv, Ordering::Relaxed);
 }

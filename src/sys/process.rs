@@ -1,12 +1,12 @@
 //! Processes: pidfds, namespaces, prctl(2), execve(2), and signals at their defaults.
 
 use std::ffi::{CStr, CString};
-use std::mem::size_of;
+use std::mem::{MaybeUninit, size_of};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus};
 use nix::unistd::Pid;
 
@@ -258,6 +258,18 @@ pub fn execveat(file: BorrowedFd<'_>, args: &[CString], env: &[CString]) -> Errn
 pub fn exit_now(status: i32) -> ! {
     // SAFETY: _exit(2) does not return and runs nothing.
     unsafe { libc::_exit(status) }
+}
+
+/// All signals. Those of C libraries leave out the first realtime ones, musl also number 34,
+/// which is SIGRTMIN to most programs.
+pub fn every_signal() -> SigSet {
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: one set, which is this function's own.
+    unsafe { std::ptr::write_bytes(set.as_mut_ptr(), 0xff, 1) };
+    // SAFETY: it is plain bits, of which each value is valid and all are written.
+    let set = unsafe { set.assume_init() };
+    // SAFETY: a set with bits of signals that a C library keeps to itself is one to the kernel.
+    unsafe { SigSet::from_sigset_t_unchecked(set) }
 }
 
 /// The name of a signal, `SIGTERM`, or its number.

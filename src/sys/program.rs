@@ -47,7 +47,7 @@ pub fn start(program: &Program) -> Result<OwnedProcess, Error> {
 
     // A signal must not find a handler of ours in the child.
     let mut mask = SigSet::empty();
-    let block = SigSet::all();
+    let block = process::every_signal();
     let blocked = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&block), Some(&mut mask));
     check(blocked, "rt_sigprocmask", "SIG_SETMASK, ~[]")?;
     let cloned = process::clone(0, None);
