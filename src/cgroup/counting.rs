@@ -60,7 +60,7 @@ fn hand_down(directory: &Directory) -> Result<()> {
     };
     log::debug(|| format!("{error}"));
     let forbidden = [Errno::EACCES, Errno::EPERM, Errno::EROFS];
-    if !forbidden.into_iter().any(|errno| error.is(errno)) {
+    if lacking.len() > 1 && !forbidden.into_iter().any(|errno| error.is(errno)) {
         for name in lacking {
             // Said above; each is of use without the others.
             let _ = switch_on(&[name]);

@@ -176,7 +176,8 @@ fn switch_on(handle: &Handle, settings: &[Setting]) -> Result<()> {
 /// as in `above`. A controller that is not handed down is missed by the setting that needs it.
 pub(super) fn hand_down(above: &Handle, below: &Handle) -> Result<()> {
     let text = above.directory().read("cgroup.controllers")?;
-    let controllers: Vec<&str> = text.split_ascii_whitespace().collect();
+    let mut controllers: Vec<&str> = text.split_ascii_whitespace().collect();
+    controllers.sort_unstable_by_key(|name| threaded::has(name));
     enable(below, &controllers).map(drop)
 }
 

@@ -85,6 +85,11 @@ pub fn remove_own(
     own: &Record,
     hooks: &Hooks,
 ) -> Result<()> {
+    // What kept it from being opened, as too many open files, may be over.
+    let opened = match opened {
+        Err(e) if e.kind() != Kind::NoSuchContainer => root.open(&own.id),
+        opened => opened,
+    };
     let removed = match opened {
         Ok(mut container) if container.record.created == own.created => container
             .lock(PATIENCE)

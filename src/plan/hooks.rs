@@ -44,6 +44,29 @@ pub enum Environment {
 }
 
 impl Hooks {
+    /// Whether there is no hook of any kind.
+    pub fn is_empty(&self) -> bool {
+        let Hooks {
+            prestart,
+            create_runtime,
+            create_container,
+            start_container,
+            poststart,
+            poststop,
+            stdout: _,
+            stderr: _,
+        } = self;
+        let lists = [
+            prestart,
+            create_runtime,
+            create_container,
+            start_container,
+            poststart,
+            poststop,
+        ];
+        lists.iter().all(|hooks| hooks.is_empty())
+    }
+
     pub fn plan(bundle: &Bundle) -> Result<Hooks> {
         let Some(given) = &bundle.config.hooks else {
             return Ok(Hooks::default());

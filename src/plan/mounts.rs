@@ -9,6 +9,7 @@ use super::mount_label::{self, is_context};
 use super::namespaces::{IdRange, Namespaces, maps_inside};
 use super::rootfs::{FileSystem, Mount, MountLabel, Source};
 use super::{ContainerPath, HostPath, c_string, mount_ids};
+use crate::bundle::checks::mounts::shapes;
 use crate::bundle::checks::place_in_words;
 use crate::bundle::mount_options::{Meaning, meaning};
 use crate::bundle::{Bundle, Config, config};
@@ -63,9 +64,14 @@ pub(super) fn places(bundle: &Bundle) -> Result<Vec<Mount>> {
 /// would say only "Invalid argument". Those of an id-mapped mount are ids on its disk.
 pub fn check_ids(config: &Config, uids: &[IdRange], gids: &[IdRange]) -> Result<()> {
     let mut bad = Vec::new();
-    let mounts = config.mounts.iter().enumerate();
-    for (index, mount) in mounts.filter(|(_, mount)| !mount_ids::is_mapped(mount)) {
-        for (n, option) in mount.options.iter().enumerate() {
+    for (index, shape) in shapes(config).enumerate() {
+        // A bind mount has no file system that would be asked.
+        if shape.is_bind() || mount_ids::is_mapped(shape.mount) {
+            continue;
+        }
+        let options = shape.mount.options.iter().enumerate();
+        for (n, option) in options.flat_map(|(n, text)| data_words(text).map(move |word| (n, word)))
+        {
             let Some((key @ ("uid" | "gid"), Ok(id))) =
                 option.split_once('=').map(|(key, id)| (key, id.parse()))
             else {

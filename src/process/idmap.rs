@@ -3,6 +3,7 @@
 //! Runs in: parent, with the caller's rights in the caller's user namespace; init, where the
 //! map has only its own id and to ask the parent would cost more than to write it.
 
+use crate::sys::process::keeping_signal_mask;
 use std::io::Write;
 use std::process::Command;
 
@@ -82,7 +83,7 @@ fn run_helper(program: &str, pid: Pid, ranges: &[IdRange], file: &str) -> Result
     for range in ranges {
         command.args([range.inside, range.outside, range.count].map(|n| n.to_string()));
     }
-    let output = match command.output() {
+    let output = match keeping_signal_mask(|| command.output()) {
         Ok(output) => output,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             return Err(Error::system(format!(

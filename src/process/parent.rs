@@ -80,6 +80,10 @@ pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) 
         slot.make_notify_directory()?;
     }
     slot.save(&record)?;
+    if !plan.hooks.is_empty() {
+        // delete looks for them in it, should this process be killed.
+        slot.save_config(wishes.config)?;
+    }
     if plan.namespaces.is_private(Namespace::User) {
         security::limits::raise_hard_limits(&plan.process.rlimits);
     }
@@ -112,21 +116,16 @@ pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) 
             init::run(&init, birth)
         })
     };
-    let Spawned { process, wire } = match spawned {
-        Ok(spawned) => spawned,
-        Err(error) if cgroup::takes_no_process(&error) => {
-            return Err(cgroup::explain_entry(error))
-                .at("/linux/cgroupsPath", || "the container's cgroup");
-        }
-        Err(error) => return Err(error.within("linux.namespaces")),
-    };
+    let Spawned { process, wire } = spawned.or_else(explain_no_birth)?;
     if let Some(guard) = &mut cgroup
         && let Err(error) = guard.enter(&plan.cgroup, privilege(plan), process.pid())
     {
         return Err(last_words(process, &wire).unwrap_or(error));
     }
-    // Of no use before there is a process, and init is at work by now.
-    slot.save_config(wishes.config)?;
+    if plan.hooks.is_empty() {
+        // While init works.
+        slot.save_config(wishes.config)?;
+    }
     record::note_streams(&mut record, plan);
     record::note_cgroup(&mut record, cgroup.as_ref())?;
     record.init = Identity::of(process.pid())?;
@@ -144,6 +143,16 @@ pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) 
     child.confine(plan)?;
     child.serve(plan, slot, wishes, signals)?;
     Ok(child)
+}
+
+/// Whether it is the cgroup or a namespace that init could not be born into.
+fn explain_no_birth(error: Error) -> Result<Spawned> {
+    match cgroup::takes_no_process(&error) {
+        true => {
+            Err(cgroup::explain_entry(error)).at("/linux/cgroupsPath", || "the container's cgroup")
+        }
+        false => Err(error.within("linux.namespaces")),
+    }
 }
 
 /// Why init has ended, where it did that by itself.

@@ -172,6 +172,33 @@ pub fn reset_signals() {
     let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
 }
 
+/// Runs `work`, which may use the C library's own ways to start a program, and leaves the signal
+/// mask as it was: musl forgets the signals 32 to 34 of a mask that it saves.
+pub fn keeping_signal_mask<T>(work: impl FnOnce() -> T) -> T {
+    let mask = exchange_signal_mask(None);
+    let result = work();
+    exchange_signal_mask(Some(mask));
+    result
+}
+
+/// Sets the signal mask, one bit for each signal, and returns the one before; without one it only
+/// returns that. By the kernel's own call, which leaves out none.
+pub fn exchange_signal_mask(mask: Option<u64>) -> u64 {
+    let new = mask.as_ref().map_or(std::ptr::null(), std::ptr::from_ref);
+    let mut before = 0u64;
+    // SAFETY: the kernel reads one mask from a live local or nothing, and writes one to another.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            libc::SIG_SETMASK,
+            new,
+            &raw mut before,
+            size_of::<u64>(),
+        )
+    };
+    before
+}
+
 /// Whether processes of the same user may trace this one and look at its files in /proc,
 /// `PR_SET_DUMPABLE`. A change of ids, or a program that may not be read, takes that away too.
 pub fn set_dumpable(dumpable: bool) -> Result<()> {

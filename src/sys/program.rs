@@ -11,7 +11,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 
 use super::check;
 use super::descriptor::{self, Close};
@@ -46,10 +45,7 @@ pub fn start(program: &Program) -> Result<OwnedProcess, Error> {
     };
 
     // A signal must not find a handler of ours in the child.
-    let mut mask = SigSet::empty();
-    let block = process::every_signal();
-    let blocked = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&block), Some(&mut mask));
-    check(blocked, "rt_sigprocmask", "SIG_SETMASK, ~[]")?;
+    let mask = process::exchange_signal_mask(Some(u64::MAX));
     let cloned = process::clone(0, None);
     if let Ok(Cloned::Child { .. }) = cloned {
         if let Some(directory) = program.directory {
@@ -59,13 +55,12 @@ pub fn start(program: &Program) -> Result<OwnedProcess, Error> {
         let errno = become_program(program.path, &argv, &envp, &streams);
         report_and_exit(&writer, errno);
     }
-    let restored = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&mask), None);
+    process::exchange_signal_mask(Some(mask));
     let Cloned::Parent(mut child) = cloned? else {
         // The child has become the program or ended.
         process::exit_now(127)
     };
     drop(writer);
-    check(restored, "rt_sigprocmask", "SIG_SETMASK")?;
     match exec_errno(reader) {
         None => Ok(child),
         Some(errno) => {

@@ -10,6 +10,7 @@ use crate::harness::case::Case;
 use crate::harness::container::parse_line;
 use crate::harness::verdict::{Doing, Stop, Verdict, equal, holds};
 use crate::probe::ask::Ask;
+use crate::sys;
 use crate::tests;
 
 tests! {
@@ -18,6 +19,7 @@ tests! {
     "runc-run(8)" Compat run_deletes_the_container_at_the_end;
     "runc-run(8)" Compat run_ends_with_the_status_of_a_container_that_was_deleted;
     "runc-run(8)" Compat run_forwards_signals;
+    "signal(7)" Compat the_first_real_time_signal_does_not_end_run;
     "runc-run(8)" Compat run_keeps_sigurg_to_itself;
     "runc-exec(8)" Compat exec_forwards_signals;
     "runc-run(8)" Compat run_detached_returns_while_the_payload_runs;
@@ -129,6 +131,32 @@ fn run_forwards_signals(case: &Case) -> Verdict {
         equal("the signal that came", seen, signal as i64)?;
     }
     Ok(())
+}
+
+/// Number 34 is one of those that C libraries keep to themselves, and leave out of the masks that
+/// they save for starting a program, as a hook is.
+fn the_first_real_time_signal_does_not_end_run(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    let asks = [
+        Ask::Block(vec![libc::SIGUSR1]),
+        Ask::Create("/tmp/ready".into()),
+        Ask::NextSignal { within_ms: 10_000 },
+    ];
+    bundle.answers(&asks)?;
+    bundle.hook("createRuntime", json!({"path": "/bin/true"}));
+    let running = case.run_call(&bundle)?.start()?;
+    case.wait_for("the payload", || {
+        Ok(bundle.inside("/tmp/ready").exists().then_some(()))
+    })?;
+    sys::pidfd_kill(&sys::pidfd_open(running.pid())?, 34)?;
+    running.signal(Signal::SIGUSR1)?;
+    let outcome = running.wait()?.succeeded()?;
+    let answers = parse_line(&outcome.stdout, asks.len())?;
+    equal(
+        "the signal that came",
+        answers[2].number()?,
+        i64::from(libc::SIGUSR1),
+    )
 }
 
 /// Go's runtime sends it to itself all the time.
