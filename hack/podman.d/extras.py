@@ -120,11 +120,20 @@ def delete_by_hand(p, name):
 
 def gone(pid):
     end = time.monotonic() + 5
-    while os.path.exists(f"/proc/{pid}") and "(zombie)" not in open(f"/proc/{pid}/status").read():
+    while not ended(pid):
         if time.monotonic() > end:
             return False
         time.sleep(0.05)
     return True
+
+
+def ended(pid):
+    try:
+        with open(f"/proc/{pid}/status") as file:
+            return "(zombie)" in file.read()
+    except (FileNotFoundError, ProcessLookupError):
+        # It may go between open(2) and read(2).
+        return True
 
 
 @both

@@ -2,7 +2,7 @@
 //!
 //! Runs in: parent.
 
-use std::path::Path;
+use std::ops::ControlFlow;
 
 use nix::errno::Errno;
 
@@ -29,15 +29,9 @@ fn hand_down_to(handle: &Handle) -> Result<()> {
     if lacks(handle.directory(), "cgroup.controllers", &offered)?.is_empty() {
         return Ok(());
     }
-    let above: Vec<&Path> = handle.path().ancestors().skip(1).collect();
-    for path in above.into_iter().rev() {
-        if path == Path::new("") {
-            hand_down(handle.mount())?;
-        } else if let Some(directory) = handle.mount().open(path)? {
-            hand_down(&directory)?;
-        }
-    }
-    Ok(())
+    handle.mount().each_above(handle.path(), |directory| {
+        hand_down(directory).map(ControlFlow::Continue)
+    })
 }
 
 /// All at once, since the kernel stops every fork for each write; where one is refused each alone.
@@ -51,11 +45,7 @@ fn hand_down(directory: &Directory) -> Result<()> {
     if lacking.is_empty() || has_processes(directory) {
         return Ok(());
     }
-    let switch_on = |names: &[&str]| {
-        let words: Vec<String> = names.iter().map(|name| format!("+{name}")).collect();
-        directory.write("cgroup.subtree_control", &words.join(" "))
-    };
-    let Err(error) = switch_on(&lacking) else {
+    let Err(error) = directory.switch_on(&lacking) else {
         return Ok(());
     };
     log::debug(|| format!("{error}"));
@@ -63,7 +53,7 @@ fn hand_down(directory: &Directory) -> Result<()> {
     if lacking.len() > 1 && !forbidden.into_iter().any(|errno| error.is(errno)) {
         for name in lacking {
             // Said above; each is of use without the others.
-            let _ = switch_on(&[name]);
+            let _ = directory.switch_on(&[name]);
         }
     }
     Ok(())

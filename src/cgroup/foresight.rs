@@ -5,11 +5,12 @@
 //!
 //! Runs in: parent.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 
-use super::settings::{Refusal, cannot_be_had, controllers, lacks, refused};
+use super::settings::{Refusal, cannot_be_had, controller_of, controllers, lacks, refused};
 use super::v2::Directory;
 use super::{Privilege, confines, is_missing, systemd, threaded};
 use crate::bundle::checks::place_in_words;
@@ -84,20 +85,7 @@ fn of_controllers(
 ) -> Result<Vec<Error>> {
     let mut refusals: Vec<Refusal> = Vec::new();
     let names = controllers(settings);
-    let mut ancestors: Vec<&Path> = path.ancestors().skip(1).collect();
-    ancestors.reverse();
-    for ancestor in ancestors {
-        let below;
-        let directory = match ancestor == Path::new("") {
-            true => mount,
-            false => match mount.open(ancestor)? {
-                Some(directory) => {
-                    below = directory;
-                    &below
-                }
-                None => break,
-            },
-        };
+    mount.each_above(path, |directory| {
         for name in lacks(directory, "cgroup.subtree_control", &names)? {
             if refusals.iter().all(|refusal| refusal.controller != name)
                 && let Some(errno) = why_not(directory, name, above)?
@@ -112,9 +100,10 @@ fn of_controllers(
                 });
             }
         }
-    }
+        Ok(ControlFlow::Continue(()))
+    })?;
     let without = |setting: &Setting| {
-        let name = setting.file.split_once('.').map_or("", |(name, _)| name);
+        let name = controller_of(setting)?;
         let refusal = refusals.iter().find(|refusal| refusal.controller == name)?;
         let error = refused(setting, refusal).with_pointer(&setting.pointer);
         Some(error.within(place_in_words(&setting.pointer)))

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::tree;
-use super::v2::{Directory, Watch};
+use super::v2::{Directory, Watch, levels};
 use crate::error::{Error, Kind, Result};
 use crate::log;
 use crate::state::CgroupRecord;
@@ -198,10 +198,7 @@ impl Handle {
     pub(super) fn enter_below(&self, name: &Path, pid: Pid) -> Result<Handle> {
         super::v2::check_beneath(name)?;
         let path = self.path.join(name);
-        let mut levels: Vec<&Path> = name.ancestors().collect();
-        // The last is the empty path.
-        levels.pop();
-        for level in levels.into_iter().rev() {
+        for level in levels(name) {
             self.directory.make(level)?;
         }
         let below = Handle::open(self.mount.path(), &path)?.ok_or_else(|| {

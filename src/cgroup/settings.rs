@@ -1,6 +1,6 @@
 //! Limits: controllers switched on down the path, then one file after the other written.
 
-use std::path::Path;
+use std::ops::ControlFlow;
 
 use nix::errno::Errno;
 
@@ -193,50 +193,45 @@ fn enable(handle: &Handle, controllers: &[&str]) -> Result<Vec<Refusal>> {
     {
         return Ok(refusals);
     }
-    let above: Vec<&Path> = handle.path().ancestors().skip(1).collect();
-    for ancestor in above.into_iter().rev() {
-        let below;
-        let directory = if ancestor == Path::new("") {
-            handle.mount()
-        } else {
-            match handle.mount().open(ancestor)? {
-                Some(directory) => {
-                    below = directory;
-                    &below
-                }
-                None => continue,
-            }
-        };
-        let lacking = lacks(directory, "cgroup.subtree_control", controllers)?;
-        if lacking.is_empty() {
-            continue;
+    handle.mount().each_above(handle.path(), |directory| {
+        enable_below(directory, controllers, &mut refusals)?;
+        Ok(match refusals.is_empty() {
+            true => ControlFlow::Continue(()),
+            false => ControlFlow::Break(()),
+        })
+    })?;
+    if refusals.is_empty() {
+        threaded::follow(handle.directory())?;
+    }
+    Ok(refusals)
+}
+
+fn enable_below(
+    directory: &Directory,
+    controllers: &[&str],
+    refusals: &mut Vec<Refusal>,
+) -> Result<()> {
+    let lacking = lacks(directory, "cgroup.subtree_control", controllers)?;
+    if lacking.is_empty() {
+        return Ok(());
+    }
+    threaded::follow(directory)?;
+    // The kernel takes all or none, and stops all forks for each write: so together first.
+    if lacking.len() > 1 && directory.switch_on(&lacking).is_ok() {
+        return Ok(());
+    }
+    for controller in lacking {
+        if threaded::has(controller) && !refusals.is_empty() {
+            break;
         }
-        threaded::follow(directory)?;
-        let write = |names: &[&str]| {
-            let words: Vec<String> = names.iter().map(|name| format!("+{name}")).collect();
-            directory.write("cgroup.subtree_control", &words.join(" "))
-        };
-        // The kernel takes all or none, and stops all forks for each write: so together first.
-        if lacking.len() > 1 && write(&lacking).is_ok() {
-            continue;
-        }
-        for controller in lacking {
-            if threaded::has(controller) && !refusals.is_empty() {
-                break;
-            }
-            if let Err(error) = write(&[controller]) {
-                refusals.push(Refusal {
-                    controller: controller.to_owned(),
-                    error,
-                });
-            }
-        }
-        if !refusals.is_empty() {
-            return Ok(refusals);
+        if let Err(error) = directory.switch_on(&[controller]) {
+            refusals.push(Refusal {
+                controller: controller.to_owned(),
+                error,
+            });
         }
     }
-    threaded::follow(handle.directory())?;
-    Ok(refusals)
+    Ok(())
 }
 
 pub(super) fn lacks<'a>(
@@ -255,7 +250,7 @@ pub(super) fn lacks<'a>(
 
 /// `pids.max needs the controller "pids"`
 pub(super) fn needs(setting: &Setting) -> String {
-    let controller = setting.file.split_once('.').map_or("", |(name, _)| name);
+    let controller = controller_of(setting).unwrap_or_default();
     format!("{} needs the controller {controller:?}", setting.file)
 }
 

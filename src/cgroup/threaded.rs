@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::settings::{controller_of, needs};
-use super::v2::Directory;
+use super::v2::{Directory, levels};
 use crate::bundle::checks::place_in_words;
 use crate::error::{Context, Error, Result};
 use crate::plan::cgroup::Setting;
@@ -111,15 +111,6 @@ pub(super) fn check_one(mount: &Directory, path: &Path, setting: &Setting) -> Re
         .with_hint(REMEDY));
     }
     Ok(())
-}
-
-/// The cgroups on the way to `path`, outermost first, and that one.
-fn levels(path: &Path) -> Vec<&Path> {
-    let mut levels: Vec<&Path> = path.ancestors().collect();
-    // The last is the mount itself, which has no type.
-    levels.pop();
-    levels.reverse();
-    levels
 }
 
 impl Type {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::Read;
+use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
@@ -108,6 +109,36 @@ impl Directory {
             Errno::EACCES | Errno::EPERM | Errno::EROFS => failed("open", &path, errno),
             _ => not_written(&path, value, errno),
         }
+    }
+
+    /// Switches controllers on for the cgroups right below this one, all or none.
+    pub fn switch_on(&self, controllers: &[&str]) -> Result<()> {
+        let words: Vec<String> = controllers.iter().map(|name| format!("+{name}")).collect();
+        self.write("cgroup.subtree_control", &words.join(" "))
+    }
+
+    /// Calls `look` with this mount, and then with each cgroup that is there on the way to `path`,
+    /// but for that one, until it breaks.
+    pub fn each_above(
+        &self,
+        path: &Path,
+        mut look: impl FnMut(&Directory) -> Result<ControlFlow<()>>,
+    ) -> Result<()> {
+        // The mount itself has none above it.
+        let Some(above) = path.parent() else {
+            return Ok(());
+        };
+        let mut flow = look(self)?;
+        for level in levels(above) {
+            let ControlFlow::Continue(()) = flow else {
+                break;
+            };
+            let Some(directory) = self.open(level)? else {
+                break;
+            };
+            flow = look(&directory)?;
+        }
+        Ok(())
     }
 
     /// Whether this process may write to a file below this directory.
@@ -283,6 +314,15 @@ pub(super) fn check_beneath(path: &Path) -> Result<()> {
 
 fn flags() -> OFlag {
     OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC
+}
+
+/// The cgroups on the way to `path` beneath a mount, outermost first, and that one.
+pub(super) fn levels(path: &Path) -> Vec<&Path> {
+    let mut levels: Vec<&Path> = path.ancestors().collect();
+    // The last is the empty path, the mount itself.
+    levels.pop();
+    levels.reverse();
+    levels
 }
 
 fn not_written(path: &Path, value: &str, errno: Errno) -> Error {

@@ -69,9 +69,8 @@ pub fn check_ids(config: &Config, uids: &[IdRange], gids: &[IdRange]) -> Result<
         if shape.is_bind() || mount_ids::is_mapped(shape.mount) {
             continue;
         }
-        let options = shape.mount.options.iter().enumerate();
-        for (n, option) in options.flat_map(|(n, text)| data_words(text).map(move |word| (n, word)))
-        {
+        let words = |(n, text)| data_words(text).map(move |word| (n, word));
+        for (n, option) in shape.options().flat_map(words) {
             let Some((key @ ("uid" | "gid"), Ok(id))) =
                 option.split_once('=').map(|(key, id)| (key, id.parse()))
             else {

@@ -3,7 +3,6 @@
 //! Runs in: parent, with the caller's rights in the caller's user namespace; init, where the
 //! map has only its own id and to ask the parent would cost more than to write it.
 
-use crate::sys::process::keeping_signal_mask;
 use std::io::Write;
 use std::process::Command;
 
@@ -11,6 +10,7 @@ use nix::unistd::Pid;
 
 use crate::error::{Context, Error, Result, strerror};
 use crate::plan::namespaces::{IdMapWriter, IdMaps, IdRange};
+use crate::sys::process::keeping_signal_mask;
 
 use super::procfs::Procfs;
 

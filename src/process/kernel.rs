@@ -6,8 +6,6 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
-use nix::sys::stat::Mode;
 
 use crate::error::{Context, Error, Result};
 use crate::plan::namespaces::{Kind, Namespaces};
@@ -33,16 +31,7 @@ pub fn enter_time_namespace(namespaces: &Namespaces, procfs: &Procfs) -> Result<
             .write_own("timens_offsets", &offsets)
             .at("/linux/timeOffsets", || "linux.timeOffsets")?;
     }
-    let file = check(
-        nix::fcntl::openat(
-            procfs.own(),
-            "ns/time_for_children",
-            OFlag::O_RDONLY | OFlag::O_CLOEXEC,
-            Mode::empty(),
-        ),
-        "openat",
-        "\"/proc/self/ns/time_for_children\"",
-    )?;
+    let file = procfs.own_namespace("time_for_children")?;
     check(
         process::setns(file.as_fd(), Kind::Time.flag()),
         "setns",

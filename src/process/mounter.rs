@@ -19,7 +19,6 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::stat::Mode;
 use nix::sys::wait::WaitStatus;
 use nix::unistd::Pid;
 
@@ -202,16 +201,7 @@ impl Mounter<'_> {
 
     /// The payload may have changed its namespaces since they were looked at.
     fn require_owner(&self, procfs: &Procfs) -> Result<()> {
-        let mounts = check(
-            nix::fcntl::openat(
-                procfs.own(),
-                "ns/mnt",
-                OFlag::O_RDONLY | OFlag::O_CLOEXEC,
-                Mode::empty(),
-            ),
-            "openat",
-            "/proc/self, \"ns/mnt\"",
-        )?;
+        let mounts = procfs.own_namespace("mnt")?;
         let owner = check(
             sys::namespace::owner(mounts.as_fd()),
             "ioctl",

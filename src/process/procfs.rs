@@ -51,6 +51,17 @@ impl Procfs {
             .map_err(|e| Error::io("read", format!("/proc/self/{path}"), &e))
     }
 
+    /// A namespace of this process, /proc/self/ns/`name`.
+    pub fn own_namespace(&self, name: &str) -> Result<OwnedFd> {
+        let path = format!("ns/{name}");
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        check(
+            nix::fcntl::openat(&self.own, path.as_str(), flags, Mode::empty()),
+            "openat",
+            format_args!("\"/proc/self/{path}\""),
+        )
+    }
+
     /// Writes `value` to /proc/`path` in one call.
     pub fn write(&self, path: &str, value: &str) -> Result<()> {
         procfs::write(self.root.as_fd(), path, value.as_bytes())

@@ -4,15 +4,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use nix::fcntl::OFlag;
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, fstatfs};
 use serde::Serialize;
 
 use super::directory::{self, Directory, Lock};
 use super::{CgroupRecord, GATE, Phase, Record};
 use crate::error::{Error, Kind, Result};
-use crate::sys::file;
-
-/// Of linux/magic.h.
-const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
+use crate::sys::{check, file};
 
 /// runtime-spec runtime.md#state, and `paused`, which all callers know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -200,9 +198,8 @@ fn says_frozen(cgroup: &CgroupRecord) -> Result<bool> {
     let directory = file::open_host(&path, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
     let directory = directory.as_fd();
     let is_another = |inode| file::stat(directory).is_ok_and(|now| now.st_ino != inode);
-    if file::file_system_magic(directory)? != CGROUP2_SUPER_MAGIC
-        || cgroup.inode.is_some_and(is_another)
-    {
+    let system = check(fstatfs(directory), "fstatfs", format_args!("{path:?}"))?;
+    if system.filesystem_type() != CGROUP2_SUPER_MAGIC || cgroup.inode.is_some_and(is_another) {
         return Ok(false);
     }
     let says = |name, line| {

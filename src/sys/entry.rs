@@ -36,22 +36,29 @@ macro_rules! entry {
 /// The command line, with the program's name before it. Of an entry that is not its own the
 /// standard library knows it with some C libraries alone.
 pub fn arguments() -> Vec<OsString> {
-    let argv = ARGUMENTS.load(Ordering::Relaxed);
-    if argv.is_null() {
+    if ARGUMENTS.load(Ordering::Relaxed).is_null() {
         return std::env::args_os().collect();
     }
-    let argument = |index| {
-        // SAFETY: argv ends with a null pointer, and nothing behind that is looked at.
-        let place = unsafe { argv.add(index) };
-        // SAFETY: as above.
-        let argument = unsafe { *place };
-        (!argument.is_null()).then(|| {
+    given()
+        .map(|argument| {
             // SAFETY: a C string of the kernel's making, which lives as long as the process.
             let word = unsafe { CStr::from_ptr(argument) };
             OsStr::from_bytes(word.to_bytes()).to_owned()
         })
-    };
-    (0..).map_while(argument).collect()
+        .collect()
+}
+
+/// The words of `main`'s second argument; none before they were noted.
+fn given() -> impl Iterator<Item = *mut c_char> {
+    let argv = ARGUMENTS.load(Ordering::Relaxed);
+    let count = if argv.is_null() { 0 } else { usize::MAX };
+    (0..count).map_while(move |index| {
+        // SAFETY: argv ends with a null pointer, and nothing behind that is looked at.
+        let place = unsafe { argv.add(index) };
+        // SAFETY: as above.
+        let argument = unsafe { *place };
+        (!argument.is_null()).then_some(argument)
+    })
 }
 
 /// Where the kernel has put the command line, which others read as /proc/PID/cmdline.
@@ -65,18 +72,7 @@ pub fn note_arguments(argv: *mut *mut c_char) {
 /// Leaves of this process's command line the program's name alone: whoever sees the process can read
 /// it, with what the caller put there for the payload's eyes only.
 pub fn hide_arguments() {
-    let argv = ARGUMENTS.load(Ordering::Relaxed);
-    if argv.is_null() {
-        return;
-    }
-    for index in 1.. {
-        // SAFETY: argv ends with a null pointer, and nothing behind that is looked at.
-        let place = unsafe { argv.add(index) };
-        // SAFETY: as above.
-        let argument = unsafe { *place };
-        if argument.is_null() {
-            return;
-        }
+    for argument in given().skip(1) {
         // SAFETY: a C string of the kernel's making.
         let length = unsafe { CStr::from_ptr(argument) }.count_bytes();
         // SAFETY: its bytes are this process's own to write, and nobody reads the command line

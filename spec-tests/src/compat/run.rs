@@ -6,6 +6,8 @@ use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use serde_json::json;
 
+use crate::harness::bundle::Bundle;
+use crate::harness::call::{Call, Running};
 use crate::harness::case::Case;
 use crate::harness::container::parse_line;
 use crate::harness::verdict::{Doing, Stop, Verdict, equal, holds};
@@ -57,13 +59,19 @@ fn run_ends_with_the_payloads_status(case: &Case) -> Verdict {
     Ok(())
 }
 
+/// Starts `run` or `exec`, and waits until the process says by a file that it is ready.
+fn ready<'a>(case: &'a Case, bundle: &Bundle, call: Call<'a>) -> Verdict<Running<'a>> {
+    let running = call.start()?;
+    case.wait_for("the process", || {
+        Ok(bundle.inside("/tmp/ready").exists().then_some(()))
+    })?;
+    Ok(running)
+}
+
 fn run_ends_with_128_and_the_signal(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.answers(&[Ask::Create("/tmp/ready".into()), Ask::SleepMs(20_000)])?;
-    let running = case.run_call(&bundle)?.start()?;
-    case.wait_for("the payload", || {
-        Ok(bundle.inside("/tmp/ready").exists().then_some(()))
-    })?;
+    let running = ready(case, &bundle, case.run_call(&bundle)?)?;
     case.runtime(["kill", &case.id, "KILL"])
         .run()?
         .succeeded()?;
@@ -81,10 +89,7 @@ fn run_ends_with_the_status_of_a_container_that_was_deleted(case: &Case) -> Verd
     for round in 0..5 {
         let mut bundle = case.bundle_named(&format!("bundle{round}"))?;
         bundle.answers(&[Ask::Create("/tmp/ready".into()), Ask::SleepMs(20_000)])?;
-        let running = case.run_call(&bundle)?.start()?;
-        case.wait_for("the payload", || {
-            Ok(bundle.inside("/tmp/ready").exists().then_some(()))
-        })?;
+        let running = ready(case, &bundle, case.run_call(&bundle)?)?;
         case.runtime(["delete", "--force", &case.id])
             .run()?
             .succeeded()?;
@@ -120,10 +125,7 @@ fn run_forwards_signals(case: &Case) -> Verdict {
             Ask::NextSignal { within_ms: 10_000 },
         ];
         bundle.answers(&asks)?;
-        let running = case.run_call(&bundle)?.start()?;
-        case.wait_for("the payload", || {
-            Ok(bundle.inside("/tmp/ready").exists().then_some(()))
-        })?;
+        let running = ready(case, &bundle, case.run_call(&bundle)?)?;
         running.signal(signal)?;
         let outcome = running.wait()?.succeeded()?;
         let line = outcome.stdout.lines().next().unwrap_or_default().to_owned();
@@ -144,10 +146,7 @@ fn the_first_real_time_signal_does_not_end_run(case: &Case) -> Verdict {
     ];
     bundle.answers(&asks)?;
     bundle.hook("createRuntime", json!({"path": "/bin/true"}));
-    let running = case.run_call(&bundle)?.start()?;
-    case.wait_for("the payload", || {
-        Ok(bundle.inside("/tmp/ready").exists().then_some(()))
-    })?;
+    let running = ready(case, &bundle, case.run_call(&bundle)?)?;
     sys::pidfd_kill(&sys::pidfd_open(running.pid())?, 34)?;
     running.signal(Signal::SIGUSR1)?;
     let outcome = running.wait()?.succeeded()?;
@@ -169,10 +168,7 @@ fn run_keeps_sigurg_to_itself(case: &Case) -> Verdict {
         Ask::NextSignal { within_ms: 300 },
     ];
     bundle.answers(&asks)?;
-    let running = case.run_call(&bundle)?.start()?;
-    case.wait_for("the payload", || {
-        Ok(bundle.inside("/tmp/ready").exists().then_some(()))
-    })?;
+    let running = ready(case, &bundle, case.run_call(&bundle)?)?;
     running.signal(Signal::SIGURG)?;
     running.signal(Signal::SIGUSR1)?;
     let outcome = running.wait()?.succeeded()?;
@@ -193,12 +189,8 @@ fn exec_forwards_signals(case: &Case) -> Verdict {
         Ask::Create("/tmp/ready".into()),
         Ask::NextSignal { within_ms: 10_000 },
     ])?;
-    let running = case
-        .runtime(["exec", &container.id, "/bin/probe", "answer", &asks])
-        .start()?;
-    case.wait_for("the process", || {
-        Ok(bundle.inside("/tmp/ready").exists().then_some(()))
-    })?;
+    let call = case.runtime(["exec", &container.id, "/bin/probe", "answer", &asks]);
+    let running = ready(case, &bundle, call)?;
     running.signal(Signal::SIGUSR1)?;
     let outcome = running.wait()?.succeeded()?;
     let seen = parse_line(&outcome.stdout, 3)?[2].number()?;

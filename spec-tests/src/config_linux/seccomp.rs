@@ -214,13 +214,19 @@ fn without_seccomp_there_is_no_filter(case: &Case) -> Verdict {
     )
 }
 
-fn a_notify_listener_is_sent_with_the_state(case: &Case) -> Verdict {
+/// A bundle whose profile hands mkdir to an agent, and the agent's socket.
+fn with_agent(case: &Case) -> Verdict<(Bundle, FdSocket<'_>)> {
     let mut bundle = with_rules(
         case,
         &json!([{"names": MKDIR, "action": "SCMP_ACT_NOTIFY"}]),
     )?;
     let socket = FdSocket::listen(case)?;
     bundle.linux()["seccomp"]["listenerPath"] = json!(socket.path());
+    Ok((bundle, socket))
+}
+
+fn a_notify_listener_is_sent_with_the_state(case: &Case) -> Verdict {
+    let (mut bundle, socket) = with_agent(case)?;
     bundle.linux()["seccomp"]["listenerMetadata"] = json!("some metadata");
     // crun sends it at start; what was sent at create waits in the socket.
     let mut container = case.create(&mut bundle)?;
@@ -249,12 +255,7 @@ fn a_notify_listener_is_sent_with_the_state(case: &Case) -> Verdict {
 
 /// Three are open when the payload begins, and the kernel makes a fourth for the listener.
 fn a_listener_gets_along_with_a_low_limit_of_descriptors(case: &Case) -> Verdict {
-    let mut bundle = with_rules(
-        case,
-        &json!([{"names": MKDIR, "action": "SCMP_ACT_NOTIFY"}]),
-    )?;
-    let socket = FdSocket::listen(case)?;
-    bundle.linux()["seccomp"]["listenerPath"] = json!(socket.path());
+    let (mut bundle, _agent) = with_agent(case)?;
     bundle.process()["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 3, "hard": 3}]);
     let is_limited = |process: Process| {
         let limit = process.rlimits.get("RLIMIT_NOFILE");

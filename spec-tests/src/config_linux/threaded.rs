@@ -128,6 +128,15 @@ impl Tree {
             format!("{} stayed", directory.display()),
         )
     }
+
+    /// A container of init and a sleeper without a pid namespace: init's end is not that of both.
+    fn with_two_processes<'a>(&self, case: &'a Case) -> Verdict<Container<'a>> {
+        let mut bundle = self.bundle(case, "threads/leaf", &json!({}))?;
+        bundle.without_namespace("pid");
+        let mut container = case.started(&mut bundle)?;
+        container.ask_one(Ask::SpawnSleeper)?.number()?;
+        Ok(container)
+    }
 }
 
 impl Drop for Tree {
@@ -311,13 +320,9 @@ fn ps_shows_the_processes_of_a_threaded_container(case: &Case) -> Verdict {
     end(&container)
 }
 
-/// Without a pid namespace, init's end is not that of the others.
 fn a_kill_reaches_every_process_of_a_threaded_container(case: &Case) -> Verdict {
     let tree = Tree::threaded(case)?;
-    let mut bundle = tree.bundle(case, "threads/leaf", &json!({}))?;
-    bundle.without_namespace("pid");
-    let mut container = case.started(&mut bundle)?;
-    container.ask_one(Ask::SpawnSleeper)?.number()?;
+    let container = tree.with_two_processes(case)?;
     let call = case.runtime(["kill", "--all", &container.id, "KILL"]);
     call.run()?.succeeded()?;
     container.wait_stopped()?;
@@ -330,10 +335,7 @@ fn a_kill_reaches_every_process_of_a_threaded_container(case: &Case) -> Verdict 
 
 fn a_threaded_container_is_deleted_by_force(case: &Case) -> Verdict {
     let tree = Tree::threaded(case)?;
-    let mut bundle = tree.bundle(case, "threads/leaf", &json!({}))?;
-    bundle.without_namespace("pid");
-    let mut container = case.started(&mut bundle)?;
-    container.ask_one(Ask::SpawnSleeper)?.number()?;
+    let container = tree.with_two_processes(case)?;
     let call = case.runtime(["delete", "--force", &container.id]);
     call.run()?.succeeded()?;
     let leaf = tree.directory.join("threads/leaf");
