@@ -2,7 +2,7 @@
 //!
 //! Runs in: parent.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -46,13 +46,10 @@ impl Handle {
     fn kill_until_empty(&self) -> Result<()> {
         let deadline = Instant::now() + DEATH;
         loop {
-            let pids = self.processes()?;
-            if pids.is_empty() {
+            if self.processes()?.is_empty() {
                 return Ok(());
             }
-            for pid in pids {
-                self.kill_one(pid)?;
-            }
+            self.signal_each(libc::SIGKILL)?;
             if Instant::now() > deadline {
                 return Err(Error::system(format!(
                     "{:?}: processes survive SIGKILL: {}",
@@ -64,31 +61,63 @@ impl Handle {
         }
     }
 
-    /// Between the list and the kill the number may have gone to a stranger, so the process
-    /// is held by a descriptor before the list is read again.
-    fn kill_one(&self, pid: Pid) -> Result<()> {
-        let pidfd = match sys::process::pidfd_open(pid) {
-            Ok(pidfd) => pidfd,
-            Err(e) if e.is(Errno::ESRCH) => return Ok(()),
-            Err(e) => return Err(e),
-        };
-        if !self.processes()?.contains(&pid) {
-            return Ok(());
+    /// Sends `signal` to every process that is in the cgroup or below it now, one after the other.
+    pub fn signal_each(&self, signal: i32) -> Result<()> {
+        let all = self.processes()?;
+        let mut rest = all.as_slice();
+        // A payload may have more processes than this one may have descriptors.
+        let mut at_a_time = 512;
+        while !rest.is_empty() {
+            let (some, later) = rest.split_at(rest.len().min(at_a_time));
+            match self.signal_some(some, signal) {
+                Err(e) if at_a_time > 1 && (e.is(Errno::EMFILE) || e.is(Errno::ENFILE)) => {
+                    at_a_time /= 2;
+                }
+                result => {
+                    result?;
+                    rest = later;
+                }
+            }
         }
-        match sys::process::pidfd_send_signal(pidfd.as_fd(), libc::SIGKILL) {
-            Ok(()) | Err(Errno::ESRCH) => Ok(()),
-            Err(errno) => Err(Error::syscall(
-                "pidfd_send_signal",
-                format_args!("{pid}, SIGKILL"),
-                errno as i32,
-            )),
+        Ok(())
+    }
+
+    /// EMFILE and ENFILE: they are too many at a time, and none has got the signal.
+    fn signal_some(&self, pids: &[Pid], signal: i32) -> Result<()> {
+        let mut held = Vec::new();
+        for pid in pids {
+            match sys::process::pidfd_open(*pid) {
+                Ok(pidfd) => held.push((pid, pidfd)),
+                Err(e) if e.is(Errno::ESRCH) => {}
+                Err(e) => return Err(e),
+            }
         }
+        // A number may have gone to a stranger between the list and the descriptor; one that is
+        // in a list that was made after it is meant.
+        let still_there = self.processes()?;
+        for (pid, pidfd) in held {
+            if still_there.binary_search(pid).is_ok() {
+                send(*pid, &pidfd, signal)?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes the cgroup and those below it, and waits at most ten seconds for the killed
     /// processes in them to go. It kills none. What is gone already is no error.
     pub fn remove(&self) -> Result<()> {
         tree::remove(self.mount(), self.path(), Instant::now() + DEATH)
+    }
+}
+
+fn send(pid: Pid, pidfd: &OwnedFd, signal: i32) -> Result<()> {
+    match sys::process::pidfd_send_signal(pidfd.as_fd(), signal) {
+        Ok(()) | Err(Errno::ESRCH) => Ok(()),
+        Err(errno) => Err(Error::syscall(
+            "pidfd_send_signal",
+            format_args!("{pid}, {}", sys::process::signal_name(signal)),
+            errno as i32,
+        )),
     }
 }
 

@@ -84,24 +84,10 @@ pub fn signal_init(container: &Container, signal: i32) -> Result<()> {
 
 /// Sends `signal` to every process in the cgroup and below it.
 pub fn signal_all(cgroup: &Handle, signal: i32) -> Result<()> {
-    if signal == libc::SIGKILL {
-        return cgroup.kill_all();
+    match signal {
+        libc::SIGKILL => cgroup.kill_all(),
+        _ => cgroup.signal_each(signal),
     }
-    let mut held = Vec::new();
-    for pid in cgroup.processes()? {
-        match process::pidfd_open(pid) {
-            Ok(pidfd) => held.push((pid, pidfd)),
-            Err(e) if e.is(Errno::ESRCH) => {}
-            Err(e) => return Err(e),
-        }
-    }
-    // A number may have gone to a stranger between the list and the descriptor; one that is
-    // in a list that was made after it is meant.
-    let still_there = cgroup.processes()?;
-    for (pid, pidfd) in held.iter().filter(|(pid, _)| still_there.contains(pid)) {
-        send(pidfd.as_fd(), *pid, signal)?;
-    }
-    Ok(())
 }
 
 /// False where the process has ended.

@@ -194,7 +194,7 @@ impl Mounter<'_> {
                     made_elsewhere: &take,
                     elsewhere: Elsewhere::Sources,
                 };
-                rootfs::add(&root, plan, &context, procfs.own())
+                rootfs::add(root, plan, &context, procfs.own())
             }
         }
     }

@@ -17,6 +17,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::SFlag;
 
+use super::journal::Journal;
 use crate::error::{Context as _, Error, Result};
 use crate::plan::{ContainerPath, HostPath};
 use crate::sys;
@@ -32,6 +33,8 @@ const ATTEMPTS_MAX: u32 = 128;
 /// The container's root directory.
 pub struct Root {
     fd: OwnedFd,
+    /// Of a running container alone: what is made beneath it.
+    journal: Option<Journal>,
 }
 
 /// What a missing mount point is made as.
@@ -47,7 +50,48 @@ impl AsFd for Root {
     }
 }
 
+impl From<OwnedFd> for Root {
+    fn from(fd: OwnedFd) -> Root {
+        Root { fd, journal: None }
+    }
+}
+
 impl Root {
+    /// Notes from now on what is made beneath it.
+    pub fn with_journal(self) -> Root {
+        Root {
+            journal: Some(Journal::default()),
+            ..self
+        }
+    }
+
+    /// Undoes what was noted. `own` is an open /proc/self of the host's procfs.
+    pub fn undo(&self, own: BorrowedFd<'_>) {
+        if let Some(journal) = &self.journal {
+            journal.undo(own);
+        }
+    }
+
+    /// Notes a mount that is about to be attached beneath it.
+    pub fn note_mount(&self, mount: BorrowedFd<'_>) -> Result<()> {
+        match &self.journal {
+            Some(journal) => journal.note_mount(mount),
+            None => Ok(()),
+        }
+    }
+
+    fn note_mount_point(
+        &self,
+        directory: BorrowedFd<'_>,
+        name: &CStr,
+        itself: BorrowedFd<'_>,
+    ) -> Result<()> {
+        match &self.journal {
+            Some(journal) => journal.note_mount_point(directory, name, itself),
+            None => Ok(()),
+        }
+    }
+
     /// Binds the directory with all mounts below it on itself, which pivot_root(2) needs, and
     /// takes the new mount as the container's root.
     pub fn attach(path: &HostPath) -> Result<Root> {
@@ -55,7 +99,7 @@ impl Root {
         match sys::mount::open_tree(host, libc::AT_RECURSIVE) {
             Ok(fd) => {
                 sys::mount::move_mount(fd.as_fd(), host)?;
-                Ok(Root { fd })
+                Ok(Root::from(fd))
             }
             // KERNEL(5.2): without open_tree(2) the root is bound by mount(2) and opened again.
             Err(e) if e.is(Errno::ENOSYS) || e.is(Errno::EPERM) => {
@@ -72,7 +116,7 @@ impl Root {
     /// Takes the directory as it is.
     pub fn open_host(path: &HostPath) -> Result<Root> {
         let fd = sys::file::open_host(path.as_path(), DIRECTORY)?;
-        Ok(Root { fd })
+        Ok(Root::from(fd))
     }
 
     /// Opens `path` with `O_PATH`, following symbolic links inside the root.
@@ -155,20 +199,6 @@ impl Root {
                 result => return result.map(|nearest| (missing, nearest)),
             }
             rest = split_last(rest).0;
-        }
-    }
-
-    /// Removes what was made at `path` for a mount point: an empty directory, or a file without
-    /// content.
-    pub fn remove_mount_point(&self, path: &ContainerPath) -> Result<()> {
-        let (parent, name) = split_last(path.beneath_root());
-        let directory = self.resolve(parent, DIRECTORY)?;
-        let name = sys::file::c_name(name)?;
-        let found = sys::file::stat_entry(directory.as_fd(), &name)?;
-        match sys::file::kind(&found) {
-            SFlag::S_IFDIR => sys::file::rmdirat(directory.as_fd(), &name),
-            SFlag::S_IFREG if found.st_size == 0 => sys::file::unlinkat(directory.as_fd(), &name),
-            _ => Ok(()),
         }
     }
 
@@ -260,11 +290,15 @@ impl Root {
         let directory = self.parent_directory(parent, links_left)?;
         let directory = directory.as_ref().map_or(self.fd.as_fd(), OwnedFd::as_fd);
         let c_name = new_name(name, path)?;
-        match sys::file::mkdirat(directory, &c_name, 0o755) {
-            Err(e) if !e.is(Errno::EEXIST) => return Err(e),
-            _ => {}
-        }
+        let is_new = match sys::file::mkdirat(directory, &c_name, 0o755) {
+            Err(e) if e.is(Errno::EEXIST) => false,
+            made => made.map(|()| true)?,
+        };
         match sys::file::open_entry(directory, &c_name, DIRECTORY) {
+            Ok(made) if is_new => {
+                self.note_mount_point(directory, &c_name, made.as_fd())?;
+                Ok(made)
+            }
             Err(e) if e.is(Errno::ENOTDIR) || e.is(Errno::ELOOP) => {
                 let target = link_target(directory, &c_name, parent, e, links_left)?;
                 self.make_directories(&target, links_left - 1)
@@ -287,7 +321,12 @@ impl Root {
                     Err(e) => return Err(e),
                 }
             }
-            made => made?,
+            made => {
+                made?;
+                let file = sys::file::open_entry(directory, &c_name, OFlag::O_PATH)?;
+                self.note_mount_point(directory, &c_name, file.as_fd())?;
+                return Ok(file);
+            }
         }
         sys::file::open_entry(directory, &c_name, OFlag::O_PATH)
     }

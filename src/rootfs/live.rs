@@ -6,7 +6,7 @@
 //! symbolic link: one of the container's making would lead to a mount that protects the host,
 //! a mask of /proc say. A name that is a mount point can be neither renamed nor removed.
 //!
-//! What fails half-way is undone.
+//! What fails half-way is undone, by what [`super::journal`] has noted of it.
 //!
 //! Runs in: mounter, with all capabilities over the container's mount namespace.
 
@@ -21,97 +21,34 @@ use super::{Context, attributes, mount, mount_name, mount_pointer};
 use crate::error::{Context as _, Error, Result};
 use crate::log;
 use crate::plan::ContainerPath;
-use crate::plan::rootfs::{Mount, Rootfs};
+use crate::plan::rootfs::Rootfs;
 use crate::sys;
 use crate::sys::mount::Place;
 
 /// Makes the mounts of `plan` in their order, all or none. `own` is an open /proc/self of the
 /// host's procfs.
-pub fn add(root: &Root, plan: &Rootfs, context: &Context<'_>, own: BorrowedFd<'_>) -> Result<()> {
+pub fn add(root: Root, plan: &Rootfs, context: &Context<'_>, own: BorrowedFd<'_>) -> Result<()> {
+    let root = root.with_journal();
     let umask = nix::sys::stat::umask(Mode::empty());
-    let mut steps = Vec::new();
-    let added = add_all(root, plan, context, &mut steps);
+    let added = add_all(&root, plan, context);
     if added.is_err() {
-        for step in steps.iter().rev() {
-            step.undo(root, own);
-        }
+        root.undo(own);
     }
     nix::sys::stat::umask(umask);
     added
 }
 
-fn add_all<'a>(
-    root: &Root,
-    plan: &'a Rootfs,
-    context: &Context<'_>,
-    steps: &mut Vec<Step<'a>>,
-) -> Result<()> {
+fn add_all(root: &Root, plan: &Rootfs, context: &Context<'_>) -> Result<()> {
     let mut readonly_later = Vec::new();
     for entry in &plan.mounts {
-        let mut add = || {
-            steps.push(Step::begin(root, entry)?);
-            let made = mount::apply(root, entry, plan, context)?;
-            readonly_later.extend(made.readonly_later.map(|mount| (entry, mount)));
-            Ok(())
-        };
-        add().at(&mount_pointer(entry), || mount_name(entry))?;
+        let made = mount::apply(root, entry, plan, context)
+            .at(&mount_pointer(entry), || mount_name(entry))?;
+        readonly_later.extend(made.readonly_later.map(|mount| (entry, mount)));
     }
     for (entry, mount) in readonly_later {
         attributes::make_readonly(mount.as_fd()).at(&mount_pointer(entry), || mount_name(entry))?;
     }
     Ok(())
-}
-
-/// What was at the destination of a mount before it.
-struct Step<'a> {
-    entry: &'a Mount,
-    /// The deepest first.
-    missing: Vec<ContainerPath>,
-    /// Of the destination, or of the nearest directory upwards that was there.
-    mount_id: u64,
-}
-
-impl<'a> Step<'a> {
-    fn begin(root: &Root, entry: &'a Mount) -> Result<Step<'a>> {
-        let (missing, nearest) = root.missing(&entry.destination)?;
-        let before = match missing.is_empty() {
-            true => reopen(root, entry)?,
-            false => nearest,
-        };
-        Ok(Step {
-            entry,
-            missing,
-            mount_id: sys::file::mount_id(before.as_fd())?,
-        })
-    }
-
-    fn undo(&self, root: &Root, own: BorrowedFd<'_>) {
-        if let Err(e) = self.unmount(root, own) {
-            log::warning(|| format!("{}: stays: {e}", mount_name(self.entry)));
-        }
-        for path in &self.missing {
-            let _ = root.remove_mount_point(path);
-        }
-    }
-
-    fn unmount(&self, root: &Root, own: BorrowedFd<'_>) -> Result<()> {
-        let present = match reopen(root, self.entry) {
-            Err(e) if e.is(Errno::ENOENT) => return Ok(()),
-            result => result?,
-        };
-        if sys::file::mount_id(present.as_fd())? == self.mount_id {
-            return Ok(());
-        }
-        let path = sys::procfs::path_of(own, present.as_fd())?;
-        unmount(root, &ContainerPath::new(&path.to_string_lossy()))
-    }
-}
-
-fn reopen(root: &Root, entry: &Mount) -> Result<OwnedFd> {
-    match entry.destination_nofollow {
-        true => root.open_nofollow(&entry.destination),
-        false => root.open(&entry.destination),
-    }
 }
 
 /// Unmounts what lies at these paths, the last first, all or none.

@@ -15,6 +15,7 @@ mod cgroup;
 mod copy_up;
 mod devices;
 mod instance;
+mod journal;
 mod links;
 mod live;
 mod masks;

@@ -209,6 +209,9 @@ impl<'a> Request<'a> {
             Tree::Detached(fd) => self.change_attributes(fd.as_fd())?,
             Tree::Wish { .. } => Outcome::Later,
         };
+        if let Tree::Detached(fd) = &tree {
+            self.root.note_mount(fd.as_fd())?;
+        }
         let mount = tree.attach(Place::Fd(target), || self.reopen())?;
         if outcome == Outcome::Later {
             attributes::remount(mount.as_fd(), 0, self.attributes)?;

@@ -162,26 +162,6 @@ pub fn rmdirat(directory: BorrowedFd<'_>, name: &CStr) -> Result<()> {
     )
 }
 
-/// Which mount of this mount namespace an object is reached by: a number that goes to another
-/// mount only when this one is gone. statx(2) with `STATX_MNT_ID`, Linux 5.8.
-pub fn mount_id(fd: BorrowedFd<'_>) -> Result<u64> {
-    let mut found = std::mem::MaybeUninit::<libc::statx>::zeroed();
-    // SAFETY: an open descriptor with an empty path, and a buffer of the call's own type.
-    let result = unsafe {
-        libc::statx(
-            fd.as_raw_fd(),
-            c"".as_ptr(),
-            libc::AT_EMPTY_PATH,
-            libc::STATX_MNT_ID,
-            found.as_mut_ptr(),
-        )
-    };
-    let arguments = format_args!("{}, \"\", AT_EMPTY_PATH, STATX_MNT_ID", fd.as_raw_fd());
-    check(nix::errno::Errno::result(result), "statx", arguments)?;
-    // SAFETY: zeroed memory is a statx, and the kernel has filled it in.
-    Ok(unsafe { found.assume_init() }.stx_mnt_id)
-}
-
 /// Changes the owner of one name in a directory, fchownat(2).
 pub fn chown_entry(directory: BorrowedFd<'_>, name: &CStr, uid: u32, gid: u32) -> Result<()> {
     check(

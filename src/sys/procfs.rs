@@ -6,7 +6,6 @@
 //!
 //! Runs in: init, enter, mounter.
 
-use std::ffi::OsString;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -61,13 +60,15 @@ pub fn open(directory: BorrowedFd, path: &str, flags: OFlag) -> Result<OwnedFd> 
     }
 }
 
-/// Where an object of this process lies, as seen from its root, without symbolic links.
-/// `own` is an open /proc/self.
-pub fn path_of(own: BorrowedFd<'_>, fd: BorrowedFd<'_>) -> Result<OsString> {
-    let name = format!("fd/{}", fd.as_raw_fd());
-    check(
-        nix::fcntl::readlinkat(own, name.as_str()),
-        "readlinkat",
-        format_args!("/proc/self, {name:?}"),
-    )
+/// Unmounts what the descriptor of a mount refers to, wherever it is attached by now, as soon as
+/// nobody uses it. `own` is an open /proc/self, which becomes the working directory. Of a mount that
+/// is attached nowhere nothing is done.
+pub fn unmount(own: BorrowedFd<'_>, mount: BorrowedFd<'_>) -> Result<()> {
+    super::file::change_directory(own)?;
+    // A link of procfs leads to the very mount, whatever has been mounted on top of it.
+    let name = super::file::c_name(&format!("fd/{}", mount.as_raw_fd()))?;
+    match super::mount::umount_detach(&name) {
+        Err(e) if e.is(Errno::EINVAL) => Ok(()),
+        result => result,
+    }
 }

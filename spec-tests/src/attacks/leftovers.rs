@@ -4,10 +4,12 @@ use std::path::Path;
 
 use crate::harness::case::Case;
 use crate::harness::verdict::{Doing, Stop, Verdict, holds};
+use crate::probe::ask::Ask;
 use crate::tests;
 
 tests! {
     "" Attack cgroups_deep_in_one_another_are_removed;
+    "" Attack more_processes_than_descriptors_all_get_the_signal;
 }
 
 /// More than the descriptors that the runtime is left with, and no longer a path than the kernel takes.
@@ -46,4 +48,27 @@ fn remove_chain(cgroup: &Path) {
     for depth in (0..=DEPTH).rev() {
         let _ = std::fs::remove_dir(cgroup.join("d/".repeat(depth)));
     }
+}
+
+/// More than the runtime may have descriptors.
+const PROCESSES: u32 = 300;
+
+/// Each process is held by a descriptor while it is sent a signal.
+fn more_processes_than_descriptors_all_get_the_signal(case: &Case) -> Verdict {
+    case.need_cgroup2()?;
+    let mut bundle = case.bundle()?;
+    let mut container = case.started(&mut bundle)?;
+    let made = container.ask_one(Ask::Fork { most: PROCESSES })?.number()?;
+    holds(made == i64::from(PROCESSES), format!("{made} processes"))?;
+    let few = ["prlimit", "--nofile=64:64"];
+    // The first process passes it over, as that of a pid namespace does.
+    let call = case.runtime(["kill", "--all", &container.id, "USR2"]);
+    call.through(few).run()?.succeeded()?;
+    case.wait_for("the end of all but the first", || {
+        let left = case
+            .runtime(["ps", "--format", "json", &container.id])
+            .run()?;
+        let pids: Vec<i32> = serde_json::from_str(&left.succeeded()?.stdout)?;
+        Ok((pids.len() == 1).then_some(()))
+    })
 }

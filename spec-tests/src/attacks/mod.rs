@@ -8,6 +8,7 @@ mod links;
 mod masks;
 mod programs;
 mod races;
+mod undoing;
 
 use crate::harness::verdict::Test;
 
@@ -19,4 +20,5 @@ pub const TESTS: &[&[Test]] = &[
     races::TESTS,
     identity::TESTS,
     leftovers::TESTS,
+    undoing::TESTS,
 ];
