@@ -12,7 +12,9 @@ mod example;
 pub mod id_map;
 pub mod lenient;
 pub mod linux;
+mod lists;
 pub mod mount_options;
+mod offsets;
 #[cfg(test)]
 mod oracle;
 mod place;
@@ -23,11 +25,12 @@ pub mod words;
 
 use std::path::{Path, PathBuf};
 
-pub use checks::Violation;
+pub use checks::{Places, Violation};
 pub use config::{Config, Process};
 pub use example::example;
 #[cfg(test)]
 pub use example::example_for;
+pub use offsets::Offsets;
 pub use resources::Resources;
 
 use crate::error::{Context, Error, Result};
@@ -65,17 +68,7 @@ impl Bundle {
         config: Option<&Path>,
     ) -> Result<(Bundle, Vec<Violation>, Result<()>)> {
         let (source, dir) = read_files(dir, config)?;
-        let (config, types) =
-            read::parse_what_can_be::<Config>(&source).context(|| "config.json")?;
-        let mut violations: Vec<Violation> = types.iter().map(Violation::of_type).collect();
-        // What is missing only since its value was left out was told.
-        let follows = |broken: &Violation| {
-            let mut wrong = violations.iter();
-            wrong.any(|wrong| wrong.concerns(&broken.pointer))
-        };
-        let mut broken = checks::violations(&config, &source);
-        broken.retain(|broken| !follows(broken));
-        violations.append(&mut broken);
+        let (config, violations) = examine(&source).context(|| "config.json")?;
         let mut bundle = Bundle {
             root: dir.join(root_path(&config)),
             dir,
@@ -87,10 +80,9 @@ impl Bundle {
         Ok((bundle, violations, root))
     }
 
-    /// Where in config.json the value at `pointer` begins, or if it is not there, what should
-    /// hold it.
-    pub fn offset_of(&self, pointer: &str) -> usize {
-        place::offset_of(&self.source, pointer)
+    /// Where in config.json each value begins.
+    pub fn offsets(&self) -> Offsets {
+        Offsets::new(&self.source)
     }
 
     /// Reads the copy of config.json that a container's state keeps, whose bundle was at
@@ -118,8 +110,7 @@ impl Bundle {
 
     /// Reads and checks config.json; the root's folder is taken as it is written.
     pub fn from_config(source: Vec<u8>, dir: PathBuf) -> Result<Bundle> {
-        let config: Config = read::parse(&source).context(|| "config.json")?;
-        checks::config(&config, &source).context(|| "config.json")?;
+        let config = read_and_check(&source).context(|| "config.json")?;
         let warnings = match log::enabled(log::Level::Warning) {
             true => unknown::warnings(&source),
             false => Vec::new(),
@@ -160,6 +151,29 @@ pub fn destinations(source: &[u8]) -> Result<Vec<String>> {
 /// when the command line has had its say too.
 pub fn resources_from_json(source: &[u8]) -> Result<Resources> {
     read::parse(source)
+}
+
+/// The configuration, or everything that is wrong with it in one error.
+fn read_and_check(source: &[u8]) -> Result<Config> {
+    if let Ok(config) = read::parse(source) {
+        checks::config(&config, source)?;
+        return Ok(config);
+    }
+    let (config, violations) = examine(source)?;
+    checks::joined(&violations)?;
+    Ok(config)
+}
+
+/// The configuration without what is of a wrong type, and every rule that it breaks.
+fn examine(source: &[u8]) -> Result<(Config, Vec<Violation>)> {
+    let (config, types) = read::parse_what_can_be::<Config>(source)?;
+    let mut violations: Vec<Violation> = types.iter().map(Violation::of_type).collect();
+    let wrong = Places::of(&violations);
+    let mut broken = checks::violations(&config, source);
+    // What is missing only since its value was left out was told.
+    broken.retain(|broken| !wrong.concern(&broken.pointer));
+    violations.append(&mut broken);
+    Ok((config, violations))
 }
 
 /// config.json and the bundle's folder, absolute and without symbolic links.

@@ -6,61 +6,123 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::checks::{is_in, key_of_part, place_in_words, shorten};
-use super::config::Mount;
-use super::place;
+use super::config::{Config, Mount, Process};
+use super::resources::Resources;
+use super::{lists, place};
 use crate::error::{Error, Result};
+
+/// What a file holds.
+pub trait Document: DeserializeOwned {
+    /// Where config.json has it.
+    const PLACE: &'static str;
+}
+
+impl Document for Config {
+    const PLACE: &'static str = "";
+}
+
+impl Document for Process {
+    const PLACE: &'static str = "/process";
+}
+
+impl Document for Resources {
+    const PLACE: &'static str = "/linux/resources";
+}
 
 /// Reads `source`; an error names the place in config.json's terms, or where it is no JSON the
 /// line and the column.
-pub fn parse<T: DeserializeOwned>(source: &[u8]) -> Result<T> {
-    // serde reads a list as the fields of a struct in their order; nobody means that.
-    if source.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
-        return Err(Error::invalid("is a list, and has to be an object"));
+pub fn parse<T: Document>(source: &[u8]) -> Result<T> {
+    if begins_with_a_list(source) {
+        return Err(Error::invalid(NO_LIST));
     }
-    serde_json::from_slice(source).map_err(|error| explain(source, &error))
+    let whole = serde_json::from_slice(source).map_err(|error| explain(source, &error))?;
+    match lists::in_place_of_objects(source, T::PLACE).first() {
+        None => Ok(whole),
+        Some(pointer) => Err(at(pointer, NO_LIST)),
+    }
+}
+
+const NO_LIST: &str = "is a list, and has to be an object";
+
+fn begins_with_a_list(source: &[u8]) -> bool {
+    source.trim_ascii_start().starts_with(b"[")
 }
 
 /// Reads `source` with each value that is of a wrong type left out, and says them all. An error
 /// is what makes nothing of it legible.
-pub fn parse_what_can_be<T: DeserializeOwned>(source: &[u8]) -> Result<(T, Vec<Error>)> {
+pub fn parse_what_can_be<T: Document>(source: &[u8]) -> Result<(T, Vec<Error>)> {
     let first = match parse(source) {
         Ok(whole) => return Ok((whole, Vec::new())),
         Err(error) => error,
     };
-    let Ok(mut rest) = serde_json::from_slice::<Value>(source) else {
+    let legible = first.pointer().and(serde_json::from_slice(source).ok());
+    let Some(mut rest): Option<Value> = legible else {
         return Err(first);
     };
-    let mut errors: Vec<Error> = Vec::new();
-    let mut next = first.clone();
-    loop {
-        let pointer = next.pointer().unwrap_or_default().to_owned();
-        // What lacks a value only since that was left out says nothing new.
-        let mut formers = errors.iter().map(|e| e.pointer().unwrap_or_default());
-        if !formers.any(|former| is_in(former, &pointer)) {
-            errors.push(next);
-        }
-        if !leave_out(&mut rest, &pointer) {
-            return Err(first);
-        }
-        let text = rest.to_string();
-        next = match parse(text.as_bytes()) {
-            Ok(what_is_left) => return Ok((what_is_left, errors)),
-            Err(error) => without_line(&error),
-        };
+    let (mut wrong, lacking) = wrong_values::<T>(source);
+    let lists = lists::in_place_of_objects(source, T::PLACE);
+    wrong.retain(|error| {
+        let within = |list: &String| is_in(error.pointer().unwrap_or_default(), list);
+        !lists.iter().any(within)
+    });
+    wrong.extend(lists.iter().map(|pointer| at(pointer, NO_LIST)));
+    for error in &wrong {
+        leave_out(&mut rest, error.pointer().unwrap_or_default());
     }
+    let what_is_left = parse(rest.to_string().as_bytes()).or_else(|_| {
+        for pointer in &lacking {
+            leave_out(&mut rest, pointer);
+        }
+        parse(rest.to_string().as_bytes()).map_err(|_| first)
+    })?;
+    Ok((what_is_left, wrong))
 }
 
-/// Takes the value at `pointer` away, or where it is of a list, the list: the places of the others
-/// would no longer be theirs. False where there is nothing left to take away.
-fn leave_out(value: &mut Value, pointer: &str) -> bool {
-    let mut pointer = pointer;
-    while let Some((parent, part)) = pointer.rsplit_once('/') {
-        if let Some(Value::Object(fields)) = value.pointer_mut(parent) {
-            return fields.remove(&key_of_part(part)).is_some();
+/// Every value of a wrong type, in the order of the text, and the places of objects that lack a
+/// value perhaps only since others were left out: they say nothing new.
+///
+/// The parser stops at the first such value. It is let go on behind that, with no more of the
+/// text before than what is open there, so that each byte is read about once.
+fn wrong_values<T: Document>(source: &[u8]) -> (Vec<Error>, Vec<String>) {
+    let (mut wrong, mut lacking) = (Vec::new(), Vec::new());
+    let mut text = source.to_vec();
+    let (mut start, mut beginning) = (0, place::Beginning::default());
+    let mut last = None;
+    while let Err(error) = serde_json::from_slice::<T>(&text[start..]) {
+        let stop = place::stop_at(&text[start..], error.line(), error.column(), &beginning);
+        let within = |last: &String| is_in(last, &stop.pointer);
+        if last.as_ref().is_some_and(within) {
+            lacking.push(stop.pointer.clone());
+        } else {
+            let error = explain_at(&stop.pointer, &error);
+            wrong.push(if last.is_none() {
+                error
+            } else {
+                without_line(&error)
+            });
         }
-        pointer = parent;
+        let Some(next) = stop.beginning else { break };
+        let after = start + stop.after;
+        let Some(before) = after.checked_sub(next.text.len()) else {
+            break;
+        };
+        text[before..after].copy_from_slice(next.text.as_bytes());
+        (start, beginning, last) = (before, next, Some(stop.pointer));
     }
-    false
+    (wrong, lacking)
+}
+
+/// Takes the value at `pointer` away, or where it is of a list, all values of the list: the
+/// places of the others would no longer be theirs. Nothing where it is gone already.
+fn leave_out(value: &mut Value, pointer: &str) {
+    let Some((parent, part)) = pointer.rsplit_once('/') else {
+        return;
+    };
+    match value.pointer_mut(parent) {
+        Some(Value::Object(fields)) => drop(fields.remove(&key_of_part(part))),
+        Some(Value::Array(items)) => items.clear(),
+        _ => {}
+    }
 }
 
 /// A line and a column of a text that nobody has are left out.
@@ -76,7 +138,7 @@ fn without_line(error: &Error) -> Error {
 
 /// Reads a list of mounts.
 pub fn parse_mounts(source: &[u8]) -> Result<Vec<Mount>> {
-    if source.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'[') {
+    if !begins_with_a_list(source) {
         return Err(Error::invalid("has to be a list of mounts"));
     }
     serde_json::from_slice(source).map_err(|error| explain(source, &error))
@@ -86,21 +148,28 @@ fn explain(source: &[u8], error: &serde_json::Error) -> Error {
     if error.classify() != serde_json::error::Category::Data {
         return Error::invalid(format!("not JSON: {error}"));
     }
+    explain_at(
+        &place::pointer_at(source, error.line(), error.column()),
+        error,
+    )
+}
+
+fn explain_at(pointer: &str, error: &serde_json::Error) -> Error {
     // A wrong value is quoted whole; it may be long.
     let message = shorten(&error.to_string(), 240);
-    let pointer = place::pointer_at(source, error.line(), error.column());
-    match pointer.as_str() {
+    match pointer {
         "" => Error::invalid(message),
-        _ => {
-            Error::invalid(format!("{}: {message}", place_in_words(&pointer))).with_pointer(pointer)
-        }
+        _ => at(pointer, &message),
     }
+}
+
+fn at(pointer: &str, message: &str) -> Error {
+    Error::invalid(format!("{}: {message}", place_in_words(pointer))).with_pointer(pointer)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bundle::Config;
 
     #[test]
     fn an_error_names_the_place() {
@@ -125,6 +194,10 @@ mod tests {
             ("{} x", "not JSON: trailing characters at line 1 column 4"),
             ("", "not JSON: EOF while parsing a value at line 1 column 0"),
             (" []", "is a list, and has to be an object"),
+            (
+                r#"{"root": ["rootfs", true]}"#,
+                "root: is a list, and has to be an object",
+            ),
         ] {
             let found = parse::<Config>(source.as_bytes()).unwrap_err();
             assert_eq!(found.to_string(), error);
@@ -135,7 +208,9 @@ mod tests {
     fn every_wrong_type_is_named_and_the_rest_is_read() {
         let source = br#"{"ociVersion": "1.0.2", "hostname": 7,
             "process": {"args": ["sh", 1, 2], "cwd": "/", "terminal": "no"},
-            "linux": {"seccomp": {"defaultAction": 5}, "maskedPaths": ["/a"]}}"#;
+            "root": [5], "mounts": [{"options": [1]}, 5],
+            "linux": {"seccomp": {"defaultAction": 5, "syscalls": [{"args": [{"index": "a"}]}]},
+                "maskedPaths": ["/a"]}}"#;
         let (config, errors): (Config, _) = parse_what_can_be(source).unwrap();
         let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
         let mut places: Vec<&str> = errors.iter().filter_map(|e| e.split(": ").next()).collect();
@@ -145,8 +220,13 @@ mod tests {
             [
                 "hostname",
                 "linux.seccomp.defaultAction",
+                "linux.seccomp.syscalls[0].args[0].index",
+                "mounts[0].options[0]",
+                "mounts[1]",
                 "process.args[1]",
-                "process.terminal"
+                "process.args[2]",
+                "process.terminal",
+                "root"
             ],
             "{errors:?}"
         );

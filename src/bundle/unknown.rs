@@ -145,9 +145,7 @@ fn look_into(value: &Value, pointer: &str, pattern: &str, found: &mut Vec<String
             }
         }
         Value::Object(entries) => {
-            let known = OBJECTS
-                .iter()
-                .find(|(place, _)| *place == pattern || matches(place, pattern));
+            let known = OBJECTS.iter().find(|(place, _)| matches(place, pattern));
             for (key, entry) in entries {
                 let here = format!("{pointer}/{}", pointer_part(key));
                 match known {
@@ -163,6 +161,16 @@ fn look_into(value: &Value, pointer: &str, pattern: &str, found: &mut Vec<String
         }
         _ => {}
     }
+}
+
+/// Whether config.json has an object with fields of its own there.
+pub fn is_object(pointer: &str) -> bool {
+    OBJECTS.iter().any(|(place, _)| matches(place, pointer))
+}
+
+#[cfg(test)]
+pub fn places() -> impl Iterator<Item = &'static str> {
+    OBJECTS.iter().map(|(place, _)| *place)
 }
 
 /// Whether the place fits, `*` standing for any one part.

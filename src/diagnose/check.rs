@@ -26,7 +26,7 @@ pub use finding::{Finding, Severity, text};
 
 use super::hints::Situation;
 use crate::bundle::checks::pointer_of_words;
-use crate::bundle::{Bundle, Violation};
+use crate::bundle::{Bundle, Places, Violation};
 use crate::error::Error;
 use crate::host::{Host, Wanted};
 use crate::plan::namespaces::{Kind, Namespace, Namespaces};
@@ -49,10 +49,11 @@ pub fn bundle(dir: &Path, config: Option<&Path>, options: &CreateOptions) -> Vec
         Ok(host) => findings.extend(of_plan(&bundle, options, &host, &situation, &violations)),
         Err(error) => findings.push(Finding::error("host", &error, &situation)),
     }
-    findings.sort_by_key(|finding| {
+    let offsets = bundle.offsets();
+    findings.sort_by_cached_key(|finding| {
         let place = finding.pointer.as_deref();
         // What has no place in config.json comes last.
-        let place = place.map_or(usize::MAX, |pointer| bundle.offset_of(pointer));
+        let place = place.map_or(usize::MAX, |pointer| offsets.of(pointer));
         (finding.severity, place)
     });
     findings
@@ -101,12 +102,13 @@ fn of_plan(
     violations: &[Violation],
 ) -> Vec<Finding> {
     let (plan, faults) = Plan::examine(bundle, options, host);
+    let broken = Places::of(violations);
     let mut findings: Vec<Finding> = faults
         .iter()
         .filter(|fault| {
             // What follows from a violation of the same place was told with it.
             let place = fault.pointer();
-            !place.is_some_and(|place| violations.iter().any(|v| v.concerns(place)))
+            !place.is_some_and(|place| broken.concern(place))
         })
         .map(|fault| Finding::error("plan", fault, situation))
         .collect();

@@ -54,7 +54,7 @@ pub fn for_exec(
     let given = given_process(bundle, options)?;
     let mut process = Process::from_config(&given, host, &mut warnings)?;
     if options.process.is_none() {
-        process.capabilities = add_capabilities(process.capabilities, options, host)?;
+        process.capabilities = add_capabilities(process.capabilities, options, host, &mut warnings);
     }
     process.keyring = options.keyring.clone();
     process.groups = process::groups(&given, bundle, setgroups(host, inside))?;
@@ -153,33 +153,33 @@ fn add_capabilities(
     mut sets: Capabilities,
     options: &ExecOptions,
     host: &Host,
-) -> Result<Capabilities> {
+    warnings: &mut Vec<String>,
+) -> Capabilities {
     for name in &options.capabilities {
-        let bit = capability(name, host)?;
+        let Some(bit) = capability(name, host) else {
+            warnings.push(format!(
+                "--cap {name}: this kernel does not know it: ignored"
+            ));
+            continue;
+        };
         sets.bounding |= bit;
         sets.effective |= bit;
         sets.permitted |= bit;
         sets.ambient |= sets.inheritable & bit;
     }
-    Ok(sets)
+    sets
 }
 
-fn capability(name: &str, host: &Host) -> Result<u64> {
+/// The bit of a capability that rt and the kernel know. As runc does, a name from elsewhere is
+/// left out with a warning, here as in config.json.
+fn capability(name: &str, host: &Host) -> Option<u64> {
     let upper = name.to_ascii_uppercase();
     let full = match upper.strip_prefix("CAP_") {
         Some(_) => upper,
         None => format!("CAP_{upper}"),
     };
-    match capabilities::number(&full) {
-        Some(number) if number <= host.last_capability => Ok(1 << number),
-        Some(_) => Err(Error::unsupported(format!(
-            "--cap {name}: this kernel does not know it"
-        ))),
-        None => Err(Error::new(
-            ErrorKind::Usage,
-            format!("--cap {name}: is no capability"),
-        )),
-    }
+    let number = capabilities::number(&full)?;
+    (number <= host.last_capability).then_some(1 << number)
 }
 
 #[cfg(test)]
@@ -278,15 +278,32 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_capability_or_a_missing_program_is_the_callers_mistake() {
-        for options in [
-            options(&[]),
-            ExecOptions {
-                capabilities: vec!["CAP_FLY".into()],
-                ..options(&["id"])
-            },
-        ] {
-            assert_eq!(exec(options).unwrap_err().kind(), ErrorKind::Usage);
-        }
+    fn an_unknown_capability_is_left_out_with_a_warning() {
+        let bundle = Bundle::from_config(example(false).into_bytes(), "/bundle".into()).unwrap();
+        let host = crate::host::Host {
+            last_capability: 39,
+            ..golden::root()
+        };
+        let given = ExecOptions {
+            capabilities: vec![
+                "CAP_FLY".into(),
+                "checkpoint_restore".into(),
+                "SYSLOG".into(),
+            ],
+            ..options(&["id"])
+        };
+        let (process, warnings) = for_exec(&bundle, &given, &host, &host.user_namespace).unwrap();
+        let (without, _) =
+            for_exec(&bundle, &options(&["id"]), &host, &host.user_namespace).unwrap();
+        let added = process.capabilities.bounding & !without.capabilities.bounding;
+        assert_eq!(added, 1 << 34);
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
+        assert!(warnings[0].contains("CAP_FLY") && warnings[1].contains("checkpoint_restore"));
+    }
+
+    #[test]
+    fn a_missing_program_is_the_callers_mistake() {
+        let error = exec(options(&[])).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Usage);
     }
 }

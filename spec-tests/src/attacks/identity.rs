@@ -245,10 +245,11 @@ fn a_pipe_as_passwd_does_not_hang_the_runtime(case: &Case) -> Verdict {
         )?;
     }
     bundle.answers(&[Ask::Process])?;
+    let limit = case.patience().as_secs().max(1).to_string();
     // timeout(1) says 124 when it had to end the runtime.
     let outcome = case
         .run_call(&bundle)?
-        .through(["timeout", "--signal=KILL", "3"])
+        .through(["timeout", "--signal=KILL", &limit])
         .run()?;
     holds(
         ![124, 137].contains(&outcome.status),

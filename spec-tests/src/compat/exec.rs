@@ -23,6 +23,7 @@ tests! {
     "runc-exec(8)" Compat exec_of_a_missing_program_says_so;
     "runc-exec(8)" Compat exec_keeps_the_capabilities_of_config;
     "runc-exec(8)" Compat exec_can_add_a_capability;
+    "runc-exec(8)" Compat exec_leaves_an_unknown_capability_out;
     "runc-exec(8)" Compat exec_keeps_no_new_privileges;
     "runc-exec(8)" Compat exec_passes_the_streams;
     "runc-exec(8)" Compat exec_has_only_the_standard_descriptors;
@@ -247,6 +248,15 @@ fn exec_can_add_a_capability(case: &Case) -> Verdict {
     bundle.capabilities(&["CAP_KILL"]);
     let container = case.started(&mut bundle)?;
     let process = container.exec_process(&["--cap", "CAP_CHOWN"])?;
+    equal("CapEff", process.bits("CapEff"), Some(1 << 5 | 1))
+}
+
+fn exec_leaves_an_unknown_capability_out(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    bundle.capabilities(&["CAP_KILL"]);
+    let container = case.started(&mut bundle)?;
+    let flags = ["--cap", "CAP_FLY", "--cap", "CAP_CHOWN"];
+    let process = container.exec_process(&flags)?;
     equal("CapEff", process.bits("CapEff"), Some(1 << 5 | 1))
 }
 

@@ -193,6 +193,12 @@ impl Case {
         }
     }
 
+    /// How long to wait for what may never come: a third of the time that is left, so that what
+    /// did not come can still be told, on a slow machine as on a fast one.
+    pub fn patience(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now()) / 3
+    }
+
     /// Tries until it answers something or the test's time is over.
     pub fn wait_for<T>(
         &self,

@@ -18,6 +18,8 @@ mod root;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
 use super::config::{Config, Process};
 use super::linux::Linux;
 use super::resources::Resources;
@@ -76,11 +78,6 @@ impl Violation {
         }
     }
 
-    /// Whether it is about the value at `pointer`, about one in it or one around it.
-    pub fn concerns(&self, pointer: &str) -> bool {
-        is_in(pointer, &self.pointer) || is_in(&self.pointer, pointer)
-    }
-
     /// The place in words and what is wrong there, as an error says it.
     pub fn text(&self) -> String {
         // A value of the file must not push the end of an error out, see `into_result`.
@@ -107,22 +104,43 @@ impl Report {
     }
 
     fn into_result(self) -> Result<()> {
-        let Some(first) = self.violations.first() else {
-            return Ok(());
-        };
-        // An engine reads an error in one piece of 8 KiB: neither a value of the file nor the
-        // number of its faults may push the end of it out.
-        const MOST: usize = 24;
-        let mut text: Vec<String> = self
-            .violations
-            .iter()
-            .take(MOST)
-            .map(Violation::text)
-            .collect();
-        if self.violations.len() > MOST {
-            text.push(format!("and {} more", self.violations.len() - MOST));
+        joined(&self.violations)
+    }
+}
+
+/// All of them as one error, if there are any.
+pub fn joined(violations: &[Violation]) -> Result<()> {
+    let Some(first) = violations.first() else {
+        return Ok(());
+    };
+    // An engine reads an error in one piece of 8 KiB: neither a value of the file nor the
+    // number of its faults may push the end of it out.
+    const MOST: usize = 24;
+    let mut text: Vec<String> = violations.iter().take(MOST).map(Violation::text).collect();
+    if violations.len() > MOST {
+        text.push(format!("and {} more", violations.len() - MOST));
+    }
+    Err(Error::invalid(text.join("; ")).with_pointer(first.pointer.clone()))
+}
+
+/// The places of violations.
+pub struct Places<'a>(BTreeSet<&'a str>);
+
+impl Places<'_> {
+    pub fn of(violations: &[Violation]) -> Places<'_> {
+        Places(violations.iter().map(|v| v.pointer.as_str()).collect())
+    }
+
+    /// Whether one is about the value at `pointer`, about one in it or one around it.
+    pub fn concern(&self, pointer: &str) -> bool {
+        let ends = pointer.match_indices('/').map(|(at, _)| at);
+        let mut around = ends.chain([pointer.len()]).map(|end| &pointer[..end]);
+        if around.any(|place| self.0.contains(place)) {
+            return true;
         }
-        Err(Error::invalid(text.join("; ")).with_pointer(first.pointer.clone()))
+        let within = format!("{pointer}/");
+        let mut after = self.0.range(within.as_str()..);
+        after.next().is_some_and(|place| place.starts_with(&within))
     }
 }
 
