@@ -302,6 +302,8 @@ pub struct Notice {
     id: u64,
     /// The number of the system call.
     pub call: i32,
+    /// Who made it, as the receiver's pid namespace names it.
+    pub pid: u32,
 }
 
 /// The next call that the filter behind the listener hands over (seccomp_unotify(2), Linux 5.0).
@@ -322,6 +324,7 @@ pub fn receive_notice(listener: BorrowedFd<'_>) -> io::Result<Notice> {
         Ok(Notice {
             id: notice.id,
             call: notice.data.nr,
+            pid: notice.pid,
         })
     }
 }

@@ -20,6 +20,12 @@ pub fn plan(bundle: &Bundle, receiver: Option<&str>) -> Result<Option<Filter>> {
     let Some(profile) = &bundle.config.linux().seccomp else {
         return Ok(None);
     };
+    if profile.is_empty() {
+        log::warning(|| {
+            "linux.seccomp: has neither defaultAction nor syscalls: no filter is made of it".into()
+        });
+        return Ok(None);
+    }
     let Some(native) = Arch::native() else {
         return Err(Error::unsupported(
             "linux.seccomp: there is no table of system calls for this machine",
@@ -113,6 +119,35 @@ mod tests {
 
     #[test]
     fn without_a_profile_there_is_no_filter() {
-        assert_eq!(planned("null", "").unwrap(), None);
+        for nothing in [
+            "null",
+            "{}",
+            r#"{"defaultAction": ""}"#,
+            r#"{"defaultAction": null, "syscalls": null, "flags": []}"#,
+        ] {
+            assert_eq!(planned(nothing, "").unwrap(), None, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn rules_without_a_default_action_are_refused() {
+        for default in ["", r#""defaultAction": "","#] {
+            let rules = format!(
+                r#"{{{default} "syscalls": [{{"names": ["mkdir"], "action": "SCMP_ACT_ERRNO"}}]}}"#
+            );
+            let e = planned(&rules, "").unwrap_err();
+            assert_eq!(e.pointer(), Some("/linux/seccomp/defaultAction"));
+            assert!(e.to_string().ends_with("has no defaultAction"), "{e}");
+        }
+    }
+
+    #[test]
+    fn a_rule_for_no_name_is_none() {
+        let without = NOTIFY
+            .replace(r#"["mkdir"]"#, "null")
+            .replace("NOTIFY", "ERRNO");
+        let filter = planned(&without, "").unwrap().unwrap();
+        let all = planned(r#"{"defaultAction": "SCMP_ACT_ALLOW"}"#, "").unwrap();
+        assert_eq!(filter.program, all.unwrap().program);
     }
 }

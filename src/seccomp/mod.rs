@@ -93,11 +93,14 @@ pub struct Skipped {
 /// Compiles `profile` for a kernel of the architecture `native`.
 ///
 /// # Errors
-/// An errno that cannot be returned, an argument index above 5, `WAIT_KILLABLE_RECV` without
+/// No default action, an errno that cannot be returned, an argument index above 5, `WAIT_KILLABLE_RECV` without
 /// a `NOTIFY` rule, more than 4096 instructions: with the JSON pointer of the place.
 pub fn compile(profile: &Profile, native: Arch) -> Result<(Filter, Skipped)> {
-    let default = profile
-        .default_action
+    let default_action = profile.default_action.ok_or_else(|| {
+        Error::invalid("linux.seccomp: has no defaultAction")
+            .with_pointer(format!("{POINTER}/defaultAction"))
+    })?;
+    let default = default_action
         .return_value(profile.default_errno)
         .map_err(|e| e.with_pointer(format!("{POINTER}/defaultErrnoRet")))
         .context(|| "linux.seccomp.defaultErrnoRet")?;
@@ -107,7 +110,7 @@ pub fn compile(profile: &Profile, native: Arch) -> Result<(Filter, Skipped)> {
         graph: Graph::default(),
         calls,
         default,
-        stub: !profile.default_action.is_permissive(),
+        stub: !default_action.is_permissive(),
         skipped: Skipped::default(),
     };
     let root = compiler.architectures(profile, native);
@@ -129,7 +132,7 @@ pub fn compile(profile: &Profile, native: Arch) -> Result<(Filter, Skipped)> {
 impl Profile {
     /// Whether any call is to be answered by an agent.
     pub fn notifies(&self) -> bool {
-        self.default_action == Action::Notify
+        self.default_action == Some(Action::Notify)
             || self.rules.iter().any(|rule| rule.action == Action::Notify)
     }
 

@@ -14,7 +14,9 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Profile {
-    pub default_action: Action,
+    /// None where config.json has none, or an empty word.
+    #[serde(default, deserialize_with = "empty_as_none")]
+    pub default_action: Option<Action>,
     #[serde(default, rename = "defaultErrnoRet")]
     pub default_errno: Option<u32>,
     #[serde(default, deserialize_with = "null_as_empty")]
@@ -34,6 +36,7 @@ pub struct Profile {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rule {
+    #[serde(deserialize_with = "null_as_empty")]
     pub names: Vec<String>,
     pub action: Action,
     #[serde(default, rename = "errnoRet")]
@@ -54,6 +57,55 @@ pub struct Condition {
     pub value_two: u64,
     #[serde(rename = "op")]
     pub operator: Operator,
+}
+
+impl Profile {
+    /// Whether it says nothing: what a caller in Go writes of a profile that it never filled.
+    ///
+    /// SPEC: config-linux.md#seccomp has `defaultAction` required; runc, whose callers such a
+    /// profile comes from, runs the container without a filter.
+    pub fn is_empty(&self) -> bool {
+        self.default_action.is_none() && self.rules.is_empty()
+    }
+}
+
+/// Callers in Go write `""` for an action that they never set.
+fn empty_as_none<'de, D>(from: D) -> std::result::Result<Option<Action>, D::Error>
+where
+    D: serde::Deserializer<'de>,
+{
+    struct Word;
+
+    impl<'de> serde::de::Visitor<'de> for Word {
+        type Value = Option<Action>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a seccomp action")
+        }
+
+        fn visit_none<E>(self) -> std::result::Result<Option<Action>, E> {
+            Ok(None)
+        }
+
+        fn visit_some<D: serde::Deserializer<'de>>(
+            self,
+            from: D,
+        ) -> std::result::Result<Option<Action>, D::Error> {
+            from.deserialize_str(self)
+        }
+
+        fn visit_str<E: serde::de::Error>(
+            self,
+            name: &str,
+        ) -> std::result::Result<Option<Action>, E> {
+            match name {
+                "" => Ok(None),
+                name => Action::try_from(name).map(Some).map_err(E::custom),
+            }
+        }
+    }
+
+    from.deserialize_option(Word)
 }
 
 /// Engines write `null` for an empty list, `args` for one.

@@ -15,6 +15,7 @@ mod propagation;
 mod rdma;
 mod seccomp;
 mod seccomp_actions;
+mod seccomp_agent;
 mod sysctl;
 mod threaded;
 mod user_namespace;
@@ -40,4 +41,5 @@ pub const TESTS: &[&[Test]] = &[
     masks::TESTS,
     seccomp::TESTS,
     seccomp_actions::TESTS,
+    seccomp_agent::TESTS,
 ];

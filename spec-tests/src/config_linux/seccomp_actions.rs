@@ -1,19 +1,14 @@
-//! config-linux.md#seccomp: every action, 32-bit programs, set-user-ID programs, an agent that is asked about everything.
+//! config-linux.md#seccomp: every action, 32-bit programs, set-user-ID programs, bad profiles.
 
-use std::collections::BTreeSet;
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::harness::bundle::Bundle;
-use crate::harness::call::{Outcome, Running};
+use crate::harness::call::Outcome;
 use crate::harness::case::Case;
-use crate::harness::console::FdSocket;
-use crate::harness::verdict::{Doing, Verdict, equal, holds, skip};
+use crate::harness::verdict::{Doing, Verdict, equal, fail, skip};
 use crate::probe::ask::Ask;
-use crate::sys;
 use crate::tests;
 
 tests! {
@@ -28,8 +23,12 @@ tests! {
     "config-linux.md#seccomp" Must a_32_bit_program_is_under_the_profile;
     "config-linux.md#seccomp" Must an_architecture_that_is_not_listed_is_killed;
     "config-linux.md#seccomp" Must a_set_user_id_program_works_without_no_new_privileges;
-    "config-linux.md#seccomp" Must an_agent_may_be_asked_about_sendmsg_and_write;
     "config-linux.md#seccomp" Must the_capabilities_are_those_of_the_configuration;
+    "config-linux.md#seccomp" Should a_profile_has_to_allow_no_more_than_execve;
+    "config-linux.md#seccomp" Should a_profile_that_cannot_be_is_an_error;
+    "runc libcontainer/specconv" Compat a_profile_that_says_nothing_is_no_filter;
+    "runc libcontainer/specconv" Compat rules_without_a_default_action_are_an_error;
+    "runc libcontainer/seccomp" Compat unknown_names_are_logged_for_debugging;
     "runc libcontainer/seccomp/patchbpf" Compat a_call_newer_than_the_profile_does_not_exist;
 }
 
@@ -132,6 +131,81 @@ fn a_seventh_argument_is_an_error(case: &Case) -> Verdict {
     let rule = json!({"names": ["socket"], "action": "SCMP_ACT_ERRNO",
         "args": [{"index": 6, "value": 1, "op": "SCMP_CMP_EQ"}]});
     case.create_refused(&with_rule(case, &rule)?).map(drop)
+}
+
+fn a_profile_that_cannot_be_is_an_error(case: &Case) -> Verdict {
+    let rule = |n: u64| {
+        json!({"names": ["ioctl"], "action": "SCMP_ACT_ERRNO",
+            "args": [{"index": 1, "value": n * 7_000_000_000, "op": "SCMP_CMP_EQ"}]})
+    };
+    for (name, profile) in [
+        (
+            "too-long-for-the-kernel",
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": (0..3000).map(rule).collect::<Vec<_>>()}),
+        ),
+        (
+            "wait-for-no-agent",
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]}),
+        ),
+        (
+            "default-errno-for-none",
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 1}),
+        ),
+        (
+            "no-errno",
+            json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 4096}),
+        ),
+        ("no-action", json!({"defaultAction": "SCMP_ACT_NOSUCH"})),
+    ] {
+        let mut bundle = case.bundle_named(name)?;
+        bundle.linux()["seccomp"] = profile;
+        case.create_refused(&bundle)?;
+    }
+    Ok(())
+}
+
+/// What a caller in Go writes of a profile that it never filled.
+fn a_profile_that_says_nothing_is_no_filter(case: &Case) -> Verdict {
+    let empty = json!({"defaultAction": "", "architectures": [NATIVE], "syscalls": null});
+    for (name, profile) in [("missing", json!({})), ("empty", empty)] {
+        let mut bundle = case.bundle_named(name)?;
+        bundle.linux()["seccomp"] = profile;
+        case.run_one(&mut bundle, mkdir())?.done()?;
+    }
+    Ok(())
+}
+
+fn rules_without_a_default_action_are_an_error(case: &Case) -> Verdict {
+    let rules = json!([{"names": MKDIR, "action": "SCMP_ACT_ERRNO"}]);
+    for (name, profile) in [
+        ("empty", json!({"defaultAction": "", "syscalls": rules})),
+        ("missing", json!({"syscalls": rules})),
+    ] {
+        let mut bundle = case.bundle_named(name)?;
+        bundle.linux()["seccomp"] = profile;
+        case.create_refused(&bundle)?;
+    }
+    Ok(())
+}
+
+fn unknown_names_are_logged_for_debugging(case: &Case) -> Verdict {
+    let rule = json!({"names": ["make_coffee", "mkdir"], "action": "SCMP_ACT_ERRNO"});
+    let bundle = with_rule(case, &rule)?;
+    for (level, is_told) in [("--debug", true), ("--log-format=text", false)] {
+        let log = case.dir.join(format!("log{level}"));
+        let call = case.create_call(&bundle)?;
+        call.globals([level, &format!("--log={}", log.display())])
+            .run()?
+            .succeeded()?;
+        let text = std::fs::read_to_string(&log).unwrap_or_default();
+        if text.contains("make_coffee") != is_told {
+            return fail(format!("with {level} the log has {text:?}"));
+        }
+        case.runtime(["delete", "--force", &case.id])
+            .run()?
+            .succeeded()?;
+    }
+    Ok(())
 }
 
 fn a_listener_without_a_path_is_an_error(case: &Case) -> Verdict {
@@ -244,6 +318,28 @@ fn a_set_user_id_program_works_without_no_new_privileges(case: &Case) -> Verdict
     Ok(())
 }
 
+/// Neither the runtime's own calls nor those of its language's library are the profile's matter.
+fn a_profile_has_to_allow_no_more_than_execve(case: &Case) -> Verdict {
+    need_i386(case)?;
+    for no_new_privileges in [true, false] {
+        let mut bundle = case.bundle_named(&format!("nnp-{no_new_privileges}"))?;
+        bundle.linux()["seccomp"] = json!({
+            "defaultAction": "SCMP_ACT_KILL_PROCESS",
+            "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"],
+            // The last has so high a number that no call is answered with ENOSYS as newer than the profile.
+            "syscalls": [{"names": ["execve", "exit", "landlock_restrict_self"], "action": "SCMP_ACT_ALLOW"}],
+        });
+        const EXIT: u8 = 1;
+        std::fs::write(bundle.inside("/bin/exit"), i386_program(EXIT, b""))?;
+        set_mode(&bundle, "/bin/exit", 0o755)?;
+        bundle.process()["noNewPrivileges"] = json!(no_new_privileges);
+        bundle.args(&["/bin/exit"]);
+        // It exits with the low bits of the address of its data.
+        case.run_call(&bundle)?.run()?.ended_with(0x74)?;
+    }
+    Ok(())
+}
+
 /// What is needed to load a filter does not reach the payload.
 fn the_capabilities_are_those_of_the_configuration(case: &Case) -> Verdict {
     for no_new_privileges in [false, true] {
@@ -259,87 +355,6 @@ fn the_capabilities_are_those_of_the_configuration(case: &Case) -> Verdict {
         for set in ["CapPrm", "CapEff", "CapBnd"] {
             equal(set, process.bits(set), Some(1 << 5))?;
         }
-    }
-    Ok(())
-}
-
-/// An agent that lets everything go on but mkdir.
-struct Agent<'a> {
-    case: &'a Case,
-    socket: FdSocket<'a>,
-    listeners: Vec<OwnedFd>,
-    asked: BTreeSet<i64>,
-}
-
-impl<'a> Agent<'a> {
-    fn listen(case: &'a Case) -> Verdict<Self> {
-        Ok(Self {
-            case,
-            socket: FdSocket::listen(case)?,
-            listeners: Vec::new(),
-            asked: BTreeSet::new(),
-        })
-    }
-
-    /// Answers until the runtime has ended.
-    fn attend(&mut self, running: Running<'_>) -> Verdict<Outcome> {
-        let pidfd = sys::pidfd_open(running.pid())?;
-        let soon = || Instant::now() + Duration::from_millis(5);
-        while !sys::readable_before(pidfd.as_fd(), soon())? && Instant::now() < self.case.deadline {
-            if self.socket.has_connection()? {
-                self.listeners.push(self.socket.receive_fd()?.0);
-            }
-            for listener in &self.listeners {
-                while sys::readable_before(listener.as_fd(), Instant::now())? {
-                    // ENOENT: whoever asked is gone.
-                    let Ok(notice) = sys::receive_notice(listener.as_fd()) else {
-                        break;
-                    };
-                    let call = i64::from(notice.call);
-                    let errno = if [libc::SYS_mkdir, libc::SYS_mkdirat].contains(&call) {
-                        libc::EXDEV
-                    } else {
-                        0
-                    };
-                    self.asked.insert(call);
-                    let _ = sys::answer_notice(listener.as_fd(), &notice, errno);
-                }
-            }
-        }
-        running.wait()
-    }
-}
-
-/// The calls by which the listener itself has to be handed over.
-fn an_agent_may_be_asked_about_sendmsg_and_write(case: &Case) -> Verdict {
-    for no_new_privileges in [true, false] {
-        let mut agent = Agent::listen(case)?;
-        let mut bundle = case.bundle_named(&format!("nnp-{no_new_privileges}"))?;
-        bundle.linux()["seccomp"] = json!({
-            "defaultAction": "SCMP_ACT_ALLOW",
-            "listenerPath": agent.socket.path(),
-            "syscalls": [{"names": ["sendmsg", "write", "mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}],
-        });
-        bundle.process()["noNewPrivileges"] = json!(no_new_privileges);
-        bundle.args(&["/bin/probe", "hang"]);
-        agent
-            .attend(case.create_call(&bundle)?.start()?)?
-            .succeeded()?;
-        agent
-            .attend(case.runtime(["start", &case.id]).start()?)?
-            .succeeded()?;
-        let asks = serde_json::to_string(&[mkdir()])?;
-        let exec = case.runtime(["exec", &case.id, "/bin/probe", "answer", &asks]);
-        let outcome = agent.attend(exec.start()?)?.succeeded()?;
-        let answer = crate::harness::container::parse_line(&outcome.stdout, 1)?.remove(0);
-        answer.failed_with("mkdir", &[libc::EXDEV])?;
-        holds(
-            agent.asked.contains(&libc::SYS_write),
-            format!("the agent was asked about {:?}", agent.asked),
-        )?;
-        let delete = case.runtime(["delete", "--force", &case.id]);
-        agent.attend(delete.start()?)?.succeeded()?;
-        std::fs::remove_file(agent.socket.path())?;
     }
     Ok(())
 }

@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io::{IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use nix::pty::openpty;
@@ -57,37 +57,47 @@ impl<'a> FdSocket<'a> {
         if !sys::readable_before(self.listener.as_fd(), self.case.deadline)? {
             return fail("nobody connected to the socket");
         }
-        let (stream, _) = self.listener.accept()?;
+        let stream = self.accept()?;
         if !sys::readable_before(stream.as_fd(), self.case.deadline)? {
             return fail("nothing was sent to the socket");
         }
-        let mut data = [0u8; 4096];
-        let mut control = nix::cmsg_space!([std::os::fd::RawFd; 4]);
-        let mut parts = [IoSliceMut::new(&mut data)];
-        let message = recvmsg::<()>(
-            stream.as_raw_fd(),
-            &mut parts,
-            Some(&mut control),
-            MsgFlags::MSG_CMSG_CLOEXEC,
-        )?;
-        let mut received = Vec::new();
-        for part in message.cmsgs()? {
-            if let ControlMessageOwned::ScmRights(fds) = part {
-                received.extend(fds.into_iter().map(adopt));
-            }
-        }
-        let got = message.bytes;
-        if received.len() != 1 {
-            return fail(format!(
-                "{} descriptors came over the socket, not one",
-                received.len()
-            ));
-        }
-        Ok((
-            received.remove(0),
-            String::from_utf8_lossy(&data[..got]).into_owned(),
-        ))
+        receive_fd_from(&stream)
     }
+
+    /// The next connection, on which nothing may have been sent yet.
+    pub fn accept(&self) -> Verdict<UnixStream> {
+        Ok(self.listener.accept()?.0)
+    }
+}
+
+/// The one descriptor that has come over a connection, and the text beside it.
+pub fn receive_fd_from(stream: &UnixStream) -> Verdict<(OwnedFd, String)> {
+    let mut data = [0u8; 4096];
+    let mut control = nix::cmsg_space!([std::os::fd::RawFd; 4]);
+    let mut parts = [IoSliceMut::new(&mut data)];
+    let message = recvmsg::<()>(
+        stream.as_raw_fd(),
+        &mut parts,
+        Some(&mut control),
+        MsgFlags::MSG_CMSG_CLOEXEC,
+    )?;
+    let mut received = Vec::new();
+    for part in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(fds) = part {
+            received.extend(fds.into_iter().map(adopt));
+        }
+    }
+    let got = message.bytes;
+    if received.len() != 1 {
+        return fail(format!(
+            "{} descriptors came over the socket, not one",
+            received.len()
+        ));
+    }
+    Ok((
+        received.remove(0),
+        String::from_utf8_lossy(&data[..got]).into_owned(),
+    ))
 }
 
 #[allow(unsafe_code, reason = "one descriptor of a message, as in sys")]

@@ -32,6 +32,7 @@ impl<'p> Model<'p> {
         }
         let default = profile
             .default_action
+            .unwrap()
             .return_value(profile.default_errno)
             .unwrap();
         Model {
@@ -129,7 +130,7 @@ impl<'p> Model<'p> {
         let Some(largest) = largest.filter(|largest| *largest != 0) else {
             return false;
         };
-        !self.profile.default_action.is_permissive()
+        !self.profile.default_action.unwrap().is_permissive()
             && (number > largest || (arch == Arch::S390x && number == 0))
     }
 }

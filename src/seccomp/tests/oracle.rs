@@ -94,6 +94,7 @@ impl Oracle {
     pub fn compile(&mut self, profile: &Profile, native: Arch) -> Result<Vec<sock_filter>, i32> {
         let default = profile
             .default_action
+            .unwrap()
             .return_value(profile.default_errno)
             .unwrap();
         let mut request = format!("profile {default}\n");

@@ -77,7 +77,7 @@ pub fn profile(random: &mut Random, limits: &Limits) -> Profile {
         .filter(|_| random.chance(60))
         .collect::<Vec<_>>();
     let mut profile = Profile {
-        default_action,
+        default_action: Some(default_action),
         default_errno: errno(random, default_action),
         architectures,
         flags: None,

@@ -83,7 +83,7 @@ fn random_profiles_decide_as_seccompiler_does() {
         });
         let profile = Profile {
             // Permissive, so that there is no ENOSYS.
-            default_action: Action::Log,
+            default_action: Some(Action::Log),
             default_errno: None,
             architectures: Vec::new(),
             flags: None,
