@@ -234,7 +234,8 @@ mod tests {
         assert!(errors[1..].iter().all(|error| !error.contains("at line")));
         assert_eq!(config.oci_version.as_deref(), Some("1.0.2"));
         assert_eq!(config.linux().masked_paths.len(), 1);
-        assert!(config.linux().seccomp.is_none());
+        let profile = config.linux().seccomp.as_ref().unwrap();
+        assert_eq!(profile.default_action, None);
         for hopeless in ["[]", "7", "{", ""] {
             parse_what_can_be::<Config>(hopeless.as_bytes()).unwrap_err();
         }

@@ -60,7 +60,8 @@ pub fn for_exec(
     process.groups = process::groups(&given, bundle, setgroups(host, inside))?;
     process.personality = personality::plan(&bundle.config, &mut warnings);
     process.memory_policy = scheduling::memory_policy(&bundle.config);
-    process.seccomp = super::seccomp::plan(bundle, options.seccomp_receiver.as_deref())?;
+    let receiver = options.seccomp_receiver.as_deref();
+    process.seccomp = super::seccomp::plan(bundle, receiver, &mut warnings)?;
     process.check_ids(&inside.uid_map, &inside.gid_map)?;
     if bundle.config.linux().has_namespace(Kind::User.name()) {
         process.uid_ranges.clone_from(&inside.uid_map);

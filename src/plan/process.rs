@@ -130,7 +130,7 @@ impl Process {
         process.personality = personality::plan(&bundle.config, warnings);
         process.memory_policy = scheduling::memory_policy(&bundle.config);
         let receiver = options.seccomp_receiver.as_deref();
-        process.seccomp = faults.or_default(super::seccomp::plan(bundle, receiver));
+        process.seccomp = faults.or_default(super::seccomp::plan(bundle, receiver, warnings));
         if let Some((uids, gids)) = namespaces.ids_inside(host) {
             faults.take(process.check_ids(uids, gids));
         }

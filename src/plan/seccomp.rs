@@ -9,7 +9,11 @@ use crate::seccomp::{self, Arch, Filter, Profile};
 /// Compiles `linux.seccomp`, or takes the program that an annotation has in its place. None
 /// where config.json has neither. `receiver` is the path of an agent's socket for a profile that
 /// needs one and names none, nor does an annotation.
-pub fn plan(bundle: &Bundle, receiver: Option<&str>) -> Result<Option<Filter>> {
+pub fn plan(
+    bundle: &Bundle,
+    receiver: Option<&str>,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Filter>> {
     if let Some(data) = annotations::value(bundle, SECCOMP_BPF_DATA) {
         return seccomp::from_base64(data)
             .map(Some)
@@ -21,9 +25,10 @@ pub fn plan(bundle: &Bundle, receiver: Option<&str>) -> Result<Option<Filter>> {
         return Ok(None);
     };
     if profile.is_empty() {
-        log::warning(|| {
-            "linux.seccomp: has neither defaultAction nor syscalls: no filter is made of it".into()
-        });
+        warnings.push(
+            "config.json: linux.seccomp: has neither defaultAction nor syscalls: no filter is made of it"
+                .to_owned(),
+        );
         return Ok(None);
     }
     let Some(native) = Arch::native() else {
@@ -74,15 +79,21 @@ mod tests {
     use super::*;
 
     fn planned(seccomp: &str, annotations: &str) -> Result<Option<Filter>> {
+        planned_with_warnings(seccomp, annotations, &mut Vec::new())
+    }
+
+    fn planned_with_warnings(
+        seccomp: &str,
+        annotations: &str,
+        warnings: &mut Vec<String>,
+    ) -> Result<Option<Filter>> {
         let config = format!(
             r#"{{"ociVersion": "1.0.2", "root": {{"path": "rootfs"}},
             "process": {{"cwd": "/", "args": ["true"], "user": {{"uid": 0, "gid": 0}}}},
             "annotations": {{{annotations}}}, "linux": {{"seccomp": {seccomp}}}}}"#
         );
-        plan(
-            &Bundle::from_config(config.into_bytes(), "/b".into())?,
-            None,
-        )
+        let bundle = Bundle::from_config(config.into_bytes(), "/b".into())?;
+        plan(&bundle, None, warnings)
     }
 
     const NOTIFY: &str = r#"{"defaultAction": "SCMP_ACT_ALLOW",
@@ -111,21 +122,40 @@ mod tests {
 
     #[test]
     fn a_bad_word_is_refused_with_its_place() {
-        let bad = NOTIFY.replace("SCMP_ACT_NOTIFY", "SCMP_ACT_NOSUCH");
-        let e = planned(&bad, "").unwrap_err();
-        assert_eq!(e.pointer(), Some("/linux/seccomp/syscalls/0/action"));
-        assert!(e.to_string().contains("SCMP_ACT_NOSUCH"), "{e}");
+        for (rest, place) in [
+            (r#""defaultAction": "X_NOSUCH""#, "defaultAction"),
+            (r#""architectures": ["X_NOSUCH"]"#, "architectures/0"),
+            (r#""flags": ["X_NOSUCH"]"#, "flags/0"),
+            (
+                r#""syscalls": [{"names": ["mkdir"], "action": "X_NOSUCH"}]"#,
+                "syscalls/0/action",
+            ),
+            (
+                r#""syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_LOG", "args": [
+                    {"index": 0, "value": 1, "op": "X_NOSUCH"}]}]"#,
+                "syscalls/0/args/0/op",
+            ),
+        ] {
+            let e = planned(&format!("{{{rest}}}"), "").unwrap_err();
+            let place = format!("/linux/seccomp/{place}");
+            assert_eq!(e.pointer(), Some(place.as_str()));
+            assert!(e.to_string().contains("X_NOSUCH"), "{e}");
+        }
     }
 
     #[test]
     fn without_a_profile_there_is_no_filter() {
+        let mut warnings = Vec::new();
+        let filter = planned_with_warnings("null", "", &mut warnings);
+        assert_eq!((filter.unwrap(), warnings.len()), (None, 0));
         for nothing in [
-            "null",
             "{}",
             r#"{"defaultAction": ""}"#,
             r#"{"defaultAction": null, "syscalls": null, "flags": []}"#,
         ] {
-            assert_eq!(planned(nothing, "").unwrap(), None, "{nothing}");
+            let mut warnings = Vec::new();
+            let filter = planned_with_warnings(nothing, "", &mut warnings);
+            assert_eq!((filter.unwrap(), warnings.len()), (None, 1), "{nothing}");
         }
     }
 

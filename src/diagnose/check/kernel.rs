@@ -71,14 +71,6 @@ fn judge_release(release: &str) -> Option<Finding> {
 /// with runc and crun.
 fn of_profile(bundle: &Bundle) -> Option<Finding> {
     let profile = bundle.config.linux().seccomp.as_ref()?;
-    if profile.is_empty() {
-        let text = "linux.seccomp: has neither defaultAction nor syscalls: no filter is made of it";
-        return Some(
-            Finding::warning("seccomp-empty", text.to_owned())
-                .at("/linux/seccomp")
-                .clause(Some("config-linux.md#seccomp")),
-        );
-    }
     let (_, skipped) = seccomp::compile(profile, Arch::native()?).ok()?;
     let names = skipped.names;
     if names.is_empty() {
@@ -215,24 +207,13 @@ mod tests {
         assert_eq!(found(""), []);
     }
 
-    fn found_in(profile: &str) -> Finding {
-        let linux = format!("\"linux\": {{\"seccomp\": {profile},");
-        let config = example(false).replacen("\"linux\": {", &linux, 1);
-        let bundle = Bundle::from_config(config.into_bytes(), "/b".into()).unwrap();
-        of_profile(&bundle).unwrap()
-    }
-
-    #[test]
-    fn a_profile_that_says_nothing_is_named() {
-        assert_eq!(found_in("{}").check, "seccomp-empty");
-    }
-
     #[test]
     fn unknown_system_calls_are_named() {
-        let found = found_in(
-            r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls":
-            [{"names": ["mkdir", "make_coffee"], "action": "SCMP_ACT_ERRNO"}]}"#,
-        );
+        let profile = r#""linux": {"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "syscalls":
+            [{"names": ["mkdir", "make_coffee"], "action": "SCMP_ACT_ERRNO"}]},"#;
+        let config = example(false).replacen("\"linux\": {", profile, 1);
+        let bundle = Bundle::from_config(config.into_bytes(), "/b".into()).unwrap();
+        let found = of_profile(&bundle).unwrap();
         assert!(
             found.message.ends_with("passed over: make_coffee"),
             "{found:?}"
