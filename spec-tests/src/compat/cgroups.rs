@@ -15,6 +15,7 @@ use crate::tests;
 tests! {
     "runc-exec(8)" Compat exec_can_enter_a_cgroup_below;
     "runc-exec(8)" Compat exec_enters_no_cgroup_outside_or_absent;
+    "runc-exec(8)" Compat exec_enters_the_cgroup_of_init_where_the_containers_takes_no_process;
     "runc-kill(8)" Compat kill_all_sends_any_signal_to_every_process;
     "runc-ps(8)" Compat ps_as_table_shows_the_processes;
     "runc-ps(8)" Compat what_stands_behind_the_id_is_for_the_hosts_ps;
@@ -72,6 +73,34 @@ fn exec_enters_no_cgroup_outside_or_absent(case: &Case) -> Verdict {
         call.run()?.refused()?;
     }
     Ok(())
+}
+
+/// As with systemd in the container: init has moved down, and controllers are enabled above it.
+fn exec_enters_the_cgroup_of_init_where_the_containers_takes_no_process(case: &Case) -> Verdict {
+    let (container, cgroup) = with(case, &[], &json!({}))?;
+    let controllers = cgroup.read("cgroup.controllers")?;
+    let threaded = ["cpu", "cpuset", "perf_event", "pids"];
+    let Some(of_processes) = controllers
+        .split_whitespace()
+        .find(|name| !threaded.contains(name))
+    else {
+        return skip(format!("of {controllers:?} none keeps processes out"));
+    };
+    let below = cgroup.make("init.scope")?;
+    let pid = container.pid()?.to_string();
+    fs::write(below.join("cgroup.procs"), pid).doing("moving init")?;
+    let enable = cgroup.path().join("cgroup.subtree_control");
+    fs::write(enable, format!("+{of_processes}")).doing("enabling a controller")?;
+    let own = [Ask::Read("/proc/self/cgroup".into())];
+    let answers = container.exec(&[], &own)?;
+    let text = answers[0].text()?;
+    holds(
+        text.lines()
+            .any(|line| line.starts_with("0::") && line.ends_with("/init.scope")),
+        format!("it is in {text}"),
+    )?;
+    container.stop()?;
+    container.delete()
 }
 
 fn processes(case: &Case) -> Verdict<Vec<i32>> {

@@ -16,6 +16,7 @@ mod rdma;
 mod seccomp;
 mod seccomp_actions;
 mod seccomp_agent;
+mod shared_namespaces;
 mod sysctl;
 mod threaded;
 mod user_namespace;
@@ -36,6 +37,7 @@ pub const TESTS: &[&[Test]] = &[
     enforcement::TESTS,
     threaded::TESTS,
     rdma::TESTS,
+    shared_namespaces::TESTS,
     sysctl::TESTS,
     propagation::TESTS,
     masks::TESTS,

@@ -22,6 +22,7 @@ tests! {
     "config-linux.md#namespaces" Must a_uts_namespace_is_joined_by_path;
     "config-linux.md#namespaces" Must a_pid_namespace_is_joined_by_path;
     "config-linux.md#namespaces" Must a_cgroup_namespace_is_joined_by_path;
+    "config-linux.md#namespaces" Must a_time_namespace_is_joined_by_path;
     "config-linux.md#namespaces" Must a_pod_shares_some_namespaces_and_has_others;
     "config-linux.md#namespaces" Must a_user_namespace_is_joined_with_those_it_owns;
     "config.md#linux-process" Must an_oom_score_is_set_in_a_joined_user_namespace;
@@ -33,13 +34,13 @@ tests! {
     "config-linux.md#namespaces" Must an_unknown_type_is_an_error;
 }
 
-fn own(name: &str) -> Verdict<String> {
+pub(super) fn own(name: &str) -> Verdict<String> {
     Ok(std::fs::read_link(format!("/proc/self/ns/{name}"))?
         .to_string_lossy()
         .into_owned())
 }
 
-fn inside(process: &Process, name: &str) -> Verdict<String> {
+pub(super) fn inside(process: &Process, name: &str) -> Verdict<String> {
     process
         .namespaces
         .get(name)
@@ -189,6 +190,10 @@ fn a_pid_namespace_is_joined_by_path(case: &Case) -> Verdict {
 
 fn a_cgroup_namespace_is_joined_by_path(case: &Case) -> Verdict {
     joined(case, "cgroup", "cgroup")
+}
+
+fn a_time_namespace_is_joined_by_path(case: &Case) -> Verdict {
+    joined(case, "time", "time")
 }
 
 /// Takes out what a container that joins a user namespace may not have.
