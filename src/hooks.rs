@@ -43,6 +43,7 @@ use crate::sys::file::c_path;
 use crate::sys::process::OwnedProcess;
 use crate::sys::program::{self, Program};
 use crate::sys::{check, memory};
+use crate::trace;
 
 pub use outputs::Outputs;
 
@@ -122,13 +123,16 @@ pub fn foresee(hooks: &[Hook]) -> Vec<Error> {
 }
 
 fn run_one(hook: &Hook, state: &[u8], place: &Place, outputs: &Outputs) -> Result<()> {
+    let _step = trace::step_of(|| name(hook));
     at_place(hook, execute(hook, state, place, outputs)).map_err(|e| e.in_phase(Phase::Hook))
 }
 
 fn at_place(hook: &Hook, ran: Result<()>) -> Result<()> {
-    ran.at(&hook.pointer, || {
-        format!("{} ({})", words_of(&hook.pointer), hook.path)
-    })
+    ran.at(&hook.pointer, || name(hook))
+}
+
+fn name(hook: &Hook) -> String {
+    format!("{} ({})", words_of(&hook.pointer), hook.path)
 }
 
 /// `/hooks/prestart/0` as `hooks.prestart[0]`.

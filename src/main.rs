@@ -29,6 +29,7 @@ mod security;
 mod state;
 mod sys;
 mod terminal;
+mod trace;
 
 use cli::Parsed;
 use error::Error;

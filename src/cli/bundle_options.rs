@@ -17,6 +17,7 @@ use crate::plan::{self, CreateOptions, HostPath, Plan, annotations};
 use crate::process::parent::{Release, Wishes};
 use crate::state;
 use crate::sys::process::OwnedProcess;
+use crate::trace;
 
 #[derive(Args, Clone, Debug)]
 pub struct BundleOptions {
@@ -60,8 +61,9 @@ pub struct BundleOptions {
 impl BundleOptions {
     /// Reads the bundle and decides everything; changes nothing.
     pub fn plan(&self, verb: &str, global: &Global) -> Result<(Bundle, Plan)> {
+        let read = || Bundle::open(&self.bundle, self.config.as_deref());
         let bundle = state::validate_id(&self.id)
-            .and_then(|()| Bundle::open(&self.bundle, self.config.as_deref()))
+            .and_then(|()| trace::during("config.json", read))
             .map_err(|e| self.name_the_right_call(e, verb).in_phase(Phase::Config))?;
         let options = CreateOptions {
             id: self.id.clone(),
@@ -77,9 +79,11 @@ impl BundleOptions {
             .map(HostPath::new),
             seccomp_receiver: passed::seccomp_receiver(),
         };
-        let host = Host::probe(plan::wanted(&bundle, &options))?;
-        let plan =
-            Plan::for_create(&bundle, &options, &host).map_err(|e| e.in_phase(Phase::Config))?;
+        let host = trace::during("facts of the host", || {
+            Host::probe(plan::wanted(&bundle, &options))
+        })?;
+        let plan = trace::during("plan", || Plan::for_create(&bundle, &options, &host))
+            .map_err(|e| e.in_phase(Phase::Config))?;
         for warning in &plan.warnings {
             log::warning(|| warning.clone());
         }

@@ -14,6 +14,7 @@ use crate::process::foreground::Signals;
 use crate::process::parent::{self, Release};
 use crate::process::record;
 use crate::state::Slot;
+use crate::trace;
 
 #[derive(Args, Debug)]
 pub struct Create {
@@ -46,7 +47,8 @@ impl Create {
         options.check_console_socket(&plan, true)?;
         let pidfd_sockets = options.pidfd_sockets(&plan)?;
         let signals = Signals::block()?;
-        let slot = global.root()?.reserve(&plan.id)?;
+        let root = global.root()?;
+        let slot = trace::during("state directory", || root.reserve(&plan.id))?;
         self.make(&bundle, &plan, slot, &signals, &pidfd_sockets)
             .inspect_err(|_| {
                 late_hooks::run_poststop(&plan.hooks, &record::of_plan(&plan));

@@ -17,6 +17,7 @@ use crate::log;
 use crate::plan::hooks::Hooks;
 use crate::plan::scope::Bus;
 use crate::state::{CgroupRecord, Container, Manager, Phase, Record, Root, Status};
+use crate::trace;
 
 /// How long an init may need to see that its parent is gone.
 const ORPHAN_LIFETIME: Duration = Duration::from_secs(2);
@@ -161,7 +162,8 @@ fn destroy(root: &Root, container: Container) -> Result<()> {
 }
 
 fn destroy_with(root: &Root, container: Container, hooks: &Hooks) -> Result<()> {
-    remove_cgroup(root, &container.record)?;
+    trace::during("cgroup", || remove_cgroup(root, &container.record))?;
+    let _step = trace::step("state");
     if let Some(groups) = &container.record.resctrl {
         resctrl::remove(groups)?;
     }

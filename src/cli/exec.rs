@@ -22,6 +22,7 @@ use crate::plan::{self, ExecOptions};
 use crate::process::enter::{self, Container, Wishes};
 use crate::process::foreground::Signals;
 use crate::state::{Record, Status};
+use crate::trace;
 
 #[derive(Args, Debug)]
 pub struct Exec {
@@ -161,6 +162,7 @@ impl Exec {
     fn exec(&self, id: &str, global: &Global) -> Result<u8> {
         let descriptors = passed::descriptors(self.preserve_fds)?;
         let console_socket = passed::absolute(self.console_socket.as_deref())?;
+        let reading = trace::step("state, config.json, plan");
         let mut container = global.root()?.open(id)?;
         let status = container.status()?;
         self.refuse_unless_alive(status)?;
@@ -176,6 +178,7 @@ impl Exec {
         let host = Host::probe(Wanted::default())?;
         let inside = UserNamespace::of(init.as_raw())?;
         let (process, warnings) = plan::for_exec(&bundle, &self.options(record)?, &host, &inside)?;
+        drop(reading);
         for warning in warnings {
             log::warning(|| warning);
         }

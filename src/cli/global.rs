@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 use crate::error::Result;
 use crate::log::{self, Destination, Format, Level};
 use crate::state::{self, Root};
+use crate::trace;
 
 #[derive(Args, Clone, Debug)]
 pub struct Global {
@@ -34,6 +35,11 @@ pub struct Global {
     /// Lowest level that is logged; error if not given
     #[arg(long, value_name = "LEVEL", ignore_case = true)]
     log_level: Option<LogLevel>,
+
+    /// Write where the time goes to this file, or to standard error if it is -; in the Trace Event
+    /// Format if its name ends in .json
+    #[arg(long, value_name = "FILE")]
+    trace: Option<OsString>,
 
     /// Let systemd make the container's cgroup: the same as --cgroup-manager systemd
     #[arg(long)]
@@ -143,6 +149,11 @@ impl Global {
             log::configure(level, format, Some(Destination::open(place)?));
         }
         Ok(())
+    }
+
+    /// Begins the trace, where one is asked for.
+    pub fn begin_trace(&self) -> Result<()> {
+        self.trace.as_deref().map_or(Ok(()), trace::begin)
     }
 
     pub fn cgroup_manager(&self) -> CgroupManager {

@@ -48,6 +48,7 @@ use clap::{ArgMatches, Command};
 
 use crate::error::Result;
 use crate::process::shield;
+use crate::trace;
 
 pub use global::Global;
 #[cfg(feature = "manual")]
@@ -156,7 +157,30 @@ impl Call {
         if self.entry.shielded && !cfg!(test) {
             shield::raise()?;
         }
-        (self.entry.run)(&mut self.matches, &self.global)
+        self.global.begin_trace()?;
+        let title = self.title();
+        let result = trace::during(self.entry.name, || {
+            (self.entry.run)(&mut self.matches, &self.global)
+        });
+        trace::write(&title);
+        result
+    }
+
+    /// The verb, and the container that it is about: what the trace is headed with. Options are
+    /// left out, since `--env` may hold a secret.
+    fn title(&self) -> String {
+        let id = self.matches.try_get_one::<String>("id").ok().flatten();
+        let first = || {
+            let words = self.matches.try_get_one::<OsString>("container_and_args");
+            words
+                .ok()
+                .flatten()
+                .map(|id| id.to_string_lossy().into_owned())
+        };
+        match id.cloned().or_else(first) {
+            Some(id) => format!("rt {} {id:?}", self.entry.name),
+            None => format!("rt {}", self.entry.name),
+        }
     }
 
     /// The exit status of this verb where `run` fails.

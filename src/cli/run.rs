@@ -18,6 +18,7 @@ use crate::process::parent::{self, Child, Release};
 use crate::process::readiness::{Main, Relay};
 use crate::process::record;
 use crate::state::Slot;
+use crate::trace;
 
 #[derive(Args, Debug)]
 pub struct Run {
@@ -59,7 +60,7 @@ impl Run {
         let pidfd_sockets = options.pidfd_sockets(&plan)?;
         let signals = Signals::block()?;
         let root = global.root()?;
-        let slot = root.reserve(&plan.id)?;
+        let slot = trace::during("state directory", || root.reserve(&plan.id))?;
         let (child, relay) = self
             .start(&bundle, &plan, slot, &signals, &pidfd_sockets)
             .inspect_err(|_| {
@@ -80,6 +81,7 @@ impl Run {
         drop((bundle, plan));
         let status = child.attend(&signals, relay);
         if let Some(opened) = opened {
+            let _step = trace::step("removal");
             delete::remove_own(&root, opened, &record, &hooks)?;
         }
         status

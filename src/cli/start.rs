@@ -12,7 +12,7 @@ use crate::cgroup::Handle;
 use crate::cgroup::oom::Above;
 use crate::error::{Context, Error, Kind, Result};
 use crate::process::foreground::Signals;
-use crate::process::parent;
+use crate::process::gate;
 use crate::process::readiness::{Main, Relay};
 use crate::state::{Container, Manager, Record, Status};
 
@@ -46,7 +46,7 @@ impl Start {
         let cgroup = processes::cgroup(&container.record)?;
         let above = cgroup.as_ref().filter(|_| is_unit(&container.record));
         let above = above.map(Above::of);
-        let opened = parent::open_gate(container.dir(), || {
+        let opened = gate::pass(container.dir(), || {
             let limit = cgroup.as_ref().and_then(Handle::out_of_memory);
             limit.or_else(|| above.as_ref()?.out_of_memory())
         });

@@ -27,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::log;
 use crate::sys::process::OwnedProcess;
 use crate::sys::socket;
+use crate::trace;
 
 /// How long questions may take that need no look at any process, and its end after the
 /// last word.
@@ -91,6 +92,7 @@ impl Service {
         wait: &dyn Fn(BorrowedFd<'_>) -> Result<()>,
         notified: &mut dyn FnMut(&Notification, Option<OwnedFd>) -> Result<()>,
     ) -> Result<Response> {
+        let _step = trace::step_of(|| format!("criu {}", request.kind().word()));
         self.send(request)?;
         let mut failure: Option<(Error, Instant)> = None;
         loop {

@@ -5,6 +5,7 @@ use crate::bundle::Bundle;
 use crate::error::{Context, Error, Result};
 use crate::log;
 use crate::seccomp::{self, Arch, Filter, Profile};
+use crate::trace;
 
 /// Compiles `linux.seccomp`, or takes the program that an annotation has in its place. None
 /// where config.json has neither. `receiver` is the path of an agent's socket for a profile that
@@ -37,6 +38,7 @@ pub fn plan(
         )
         .with_pointer("/linux/seccomp"));
     };
+    let _step = trace::step("linux.seccomp");
     let (filter, skipped) = match annotations::value(bundle, SECCOMP_RECEIVER).or(receiver) {
         Some(path) if profile.listener_path.is_none() => {
             let listener_path = Some(path.to_owned());

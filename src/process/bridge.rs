@@ -13,6 +13,7 @@ use crate::plan::namespaces::{Kind, Namespaces};
 use crate::security::capabilities;
 use crate::sys::entry;
 use crate::sys::process::{self, Cloned};
+use crate::trace;
 
 use super::join::{self, Pending};
 use super::wire::{Frame, Wire};
@@ -28,6 +29,8 @@ pub fn is_needed(namespaces: &Namespaces) -> bool {
 /// what is left to be joined.
 pub fn cross(plan: &Plan, flags: u64, wire: &Wire, in_cgroup: bool) -> Result<Vec<Pending>> {
     process::set_name(c"rt:bridge");
+    trace::rename("bridge");
+    let joining = trace::step("setns");
     // Processes of a pid namespace that is joined see init.
     entry::hide_arguments();
     let namespaces = &plan.namespaces;
@@ -42,6 +45,8 @@ pub fn cross(plan: &Plan, flags: u64, wire: &Wire, in_cgroup: bool) -> Result<Ve
             join::rest(std::mem::take(&mut pending))?;
         }
     }
+    drop(joining);
+    trace::hand_over();
     match process::clone(flags | libc::CLONE_PARENT as u64, None)? {
         Cloned::Child { .. } => {
             wire.await_answer()?;

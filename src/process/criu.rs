@@ -90,7 +90,7 @@ fn launch(
         Cloned::Child { .. } => {
             drop(wire);
             kernel::set_name(c"rt:criu");
-            theirs.carry_log();
+            theirs.carry_asides();
             let error = match become_criu(places, streams, &theirs, stage) {
                 Ok(never) => match never {},
                 Err(error) => error,
@@ -105,7 +105,7 @@ fn launch(
                 match (wire.receive()?, socket.is_some()) {
                     (Some((Frame::Request(Request::Ready), Some(fd))), false) => socket = Some(fd),
                     (Some((Frame::Failed(error), _)), _) => return Err(error.within("criu")),
-                    (Some((Frame::Log(level, line), _)), _) => crate::log::emit(level, &line),
+                    (Some((Frame::Aside(aside), _)), _) => aside.pass_on(),
                     (Some(_), _) => return Err(Error::system("criu: a message out of order")),
                     (None, _) => break,
                 }

@@ -26,9 +26,10 @@ use crate::state::{Record, Status};
 use crate::sys::process::{self as kernel, Cloned, OwnedProcess};
 use crate::sys::{check, entry, mount};
 use crate::terminal::{self, Foreground};
+use crate::trace;
 
 use super::foreground::{self, Signals};
-use super::gate::{Conclusion, Outcome};
+use super::gate::Outcome;
 use super::init::{become_root, end};
 use super::notify;
 use super::payload::{self, Program};
@@ -78,6 +79,7 @@ pub fn enter(
     let outcome = Outcome::new()?;
     let (ours, theirs) = Wire::pair()?;
     let flags = differing_namespaces(container.init)?;
+    let cloning = trace::step("clone of the bridge");
     let birth = match (
         kernel::clone(0, container.cgroup.map(AsFd::as_fd)),
         container.cgroup_mount,
@@ -113,7 +115,8 @@ pub fn enter(
             entry.run(&outcome)
         }
         Cloned::Parent(bridge) => {
-            drop(theirs);
+            drop((theirs, cloning));
+            let birth = trace::step("waits for enter's birth");
             let spawned = spawn::across(ours, bridge, |enter, wire| {
                 let own = security::needs_own_directory(process)
                     .then(|| own_directory(enter.pid()))
@@ -124,18 +127,20 @@ pub fn enter(
                 (wishes.announce)(enter)?;
                 wire.answer(own.as_ref().map(AsFd::as_fd))
             })?;
+            drop(birth);
             let mut entered = Entered {
                 process: spawned.process,
                 terminal: None,
             };
+            let _last = trace::last_step_of("enter", payload::LAST_STEP);
             entered.serve(&spawned.wire, container, process, wishes, signals)?;
-            match outcome.conclude() {
-                Conclusion::Started => Ok(entered),
-                Conclusion::Refused(errno) => Err(payload::refused(c"", errno)),
-                Conclusion::Lost => Err(Error::system(
+            let conclusion = outcome.conclude();
+            conclusion.judge(|| {
+                Error::system(
                     "enter: it ended before the program started; the container may have stopped",
-                )),
-            }
+                )
+            })?;
+            Ok(entered)
         }
     }
 }
@@ -203,6 +208,7 @@ struct Entry<'a> {
 impl Entry<'_> {
     fn run(self, outcome: &Outcome) -> ! {
         kernel::set_name(c"rt:bridge");
+        trace::rename("bridge");
         // `--env` may hold a secret, and all users of the container see enter.
         entry::hide_arguments();
         let made = self.cross().and_then(|own| self.make(own.as_ref()));
@@ -247,6 +253,7 @@ impl Entry<'_> {
         }
         // Processes of the container see enter as soon as it is born (CVE-2016-9962).
         kernel::set_dumpable(false)?;
+        let joining = trace::step("setns");
         if self.flags != 0 {
             check(
                 kernel::setns(self.container.pidfd, self.flags),
@@ -259,6 +266,8 @@ impl Entry<'_> {
             )
             .context(|| "the container's namespaces")?;
         }
+        drop(joining);
+        trace::hand_over();
         match kernel::clone(libc::CLONE_PARENT as u64, None)? {
             Cloned::Parent(enter) => {
                 let born = Frame::Born {
@@ -270,6 +279,7 @@ impl Entry<'_> {
             }
             Cloned::Child { .. } => {
                 kernel::set_name(c"rt:enter");
+                trace::rename("enter");
                 let own = self.wire.await_answer()?;
                 if let Some(root) = root {
                     change_root(&root)?;
@@ -285,6 +295,7 @@ impl Entry<'_> {
     }
 
     fn make(&self, own: Option<&OwnedFd>) -> Result<Program> {
+        let making = trace::step("streams, limits, ids, capabilities, program");
         let own = own.map(AsFd::as_fd);
         security::scheduling::reset_affinity();
         if self.flags & Kind::User.flag() != 0 {
@@ -304,6 +315,9 @@ impl Entry<'_> {
             None => payload::adapt_streams(self.process)?,
         }
         let program = payload::prepare(self.process, self.descriptors, own)?;
+        drop(making);
+        // A profile with a listener may forbid it from here on.
+        trace::hand_over();
         notify::load_if_asked(&self.wire, self.process, &program)?;
         Ok(program)
     }
@@ -327,7 +341,7 @@ impl Entered {
         loop {
             signals.wait_for(wire.as_fd())?;
             match wire.receive()? {
-                Some((Frame::Log(level, line), _)) => crate::log::emit(level, &line),
+                Some((Frame::Aside(aside), _)) => aside.pass_on(),
                 Some((Frame::Failed(error), _)) => return Err(error.in_phase(Phase::Enter)),
                 Some((Frame::Request(Request::Console), Some(master))) => {
                     match wishes.console_socket {
@@ -353,6 +367,7 @@ impl Entered {
 
     /// Stays until the process has ended; returns its status.
     pub fn attend(self, signals: &Signals) -> Result<u8> {
+        let _step = trace::step("the process");
         foreground::attend(self.process, signals, self.terminal, None)
     }
 

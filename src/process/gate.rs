@@ -13,8 +13,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::error::{Context, Error, Phase, Result};
 use crate::sys::{memory::SharedWord, socket};
+use crate::trace;
 
 use super::wire::{Frame, Wire};
+use super::{payload, post_mortem};
 
 /// The name of the socket in the state directory.
 pub const NAME: &str = "gate";
@@ -55,9 +57,20 @@ impl AsFd for Gate {
     }
 }
 
-/// Opens the gate of a created container: init goes on. The outcome is read with
-/// [`Outcome::await_conclusion`].
-pub fn open(state_directory: BorrowedFd<'_>) -> Result<(Wire, Outcome)> {
+/// `rt start`: opens the gate of a created container and returns once the program runs. Where init
+/// has ended before, `out_of_memory` answers the limit that was too low, in words, if one was.
+pub fn pass(
+    state_directory: BorrowedFd<'_>,
+    out_of_memory: impl FnOnce() -> Option<String>,
+) -> Result<()> {
+    let _step = trace::step("waits for execve");
+    let (wire, outcome) = open(state_directory)?;
+    let conclusion = outcome.await_conclusion(&wire)?;
+    conclusion.judge(|| post_mortem::of_stranger(out_of_memory()))
+}
+
+/// Lets init go on. The outcome is read with [`Outcome::await_conclusion`].
+fn open(state_directory: BorrowedFd<'_>) -> Result<(Wire, Outcome)> {
     let connection = socket::connect(state_directory, NAME).context(|| "gate")?;
     let mut byte = [0; 1];
     let word = match socket::receive(connection.as_fd(), &mut byte) {
@@ -90,6 +103,17 @@ pub enum Conclusion {
     Lost,
 }
 
+impl Conclusion {
+    /// As a result, with the error of `lost` where init ended without a word.
+    pub fn judge(self, lost: impl FnOnce() -> Error) -> Result<()> {
+        match self {
+            Conclusion::Started => Ok(()),
+            Conclusion::Refused(errno) => Err(payload::refused(c"", errno)),
+            Conclusion::Lost => Err(lost()),
+        }
+    }
+}
+
 impl AsFd for Outcome {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.word.as_fd()
@@ -113,12 +137,13 @@ impl Outcome {
         self.word.store(errno);
     }
 
-    /// Reads the wire to its end and then the word. Lines of init's log go to this one's.
+    /// Reads the wire to its end and then the word.
     pub fn await_conclusion(&self, wire: &Wire) -> Result<Conclusion> {
+        let _step = trace::last_step_of("init", payload::LAST_STEP);
         while let Some((frame, _)) = wire.receive()? {
             match frame {
                 Frame::Failed(error) => return Err(error.in_phase(Phase::Init)),
-                Frame::Log(level, line) => crate::log::emit(level, &line),
+                Frame::Aside(aside) => aside.pass_on(),
                 Frame::Request(_) | Frame::Born { .. } => {
                     return Err(Error::system("init asks for something after Ready"));
                 }

@@ -20,7 +20,7 @@ use crate::security::keyring::Searcher;
 use crate::security::{self, KeyringEntry, limits};
 use crate::state::{Identity, Record, Status};
 use crate::sys::{descriptor, process as kernel};
-use crate::{hooks, terminal};
+use crate::{hooks, terminal, trace};
 
 use super::gate::{Gate, Outcome};
 use super::idmap;
@@ -51,6 +51,7 @@ pub struct Init<'a> {
 /// Becomes the payload, or tells the other side why not and ends.
 pub fn run(init: &Init<'_>, birth: Birth) -> Infallible {
     kernel::set_name(c"rt:init");
+    trace::rename("init");
     let Birth {
         wire,
         pending,
@@ -90,6 +91,7 @@ pub fn run(init: &Init<'_>, birth: Birth) -> Infallible {
 
 /// Says why there will be no payload, as the last word of this process.
 pub fn end(wire: &Wire, error: Error) -> ! {
+    trace::hand_over();
     let _ = wire.send_failure(error);
     kernel::exit_now(1)
 }
@@ -118,6 +120,7 @@ impl Init<'_> {
         pending: Vec<Pending>,
         in_cgroup: bool,
     ) -> Result<Option<PathBuf>> {
+        let _step = trace::step("namespaces, ids, keyring");
         let namespaces = &self.plan.namespaces;
         let maps = namespaces.id_maps.as_ref();
         if maps.is_some_and(IdMaps::by_ordinary_user) {
@@ -169,6 +172,7 @@ impl Init<'_> {
         };
         let entry = KeyringEntry::Make(searcher);
         security::enter_session_keyring(&self.plan.process, Some(procfs.own()), entry)?;
+        let _loopback = trace::step("loopback");
         values::bring_loopback_up(namespaces)?;
         Ok(own_cgroup)
     }
@@ -205,16 +209,22 @@ impl Init<'_> {
         self.run_hooks_in_container(&plan.hooks.create_container, Status::Creating, &place)?;
         let console = self.make_console(wire, &prepared)?;
         rootfs::enter(&prepared, &plan.rootfs)?;
+        let naming = trace::step("names, sysctl, cwd");
         values::set_names(plan)?;
         values::write_sysctls(plan, procfs)?;
         // Before the root may become read-only.
         payload::make_working_directory(prepared.root(), &plan.process.cwd)?;
+        drop(naming);
         rootfs::finish(prepared, &plan.rootfs)?;
+        let preparing = trace::step("streams, limits, ids, capabilities, program");
         match console {
             Some(slave) => terminal::make_controlling(slave)?,
             None => payload::adapt_streams(&plan.process)?,
         }
         let program = payload::prepare(&plan.process, plan.descriptors, Some(procfs.own()))?;
+        drop(preparing);
+        // A profile with a listener may forbid it from here on.
+        trace::hand_over();
         notify::load_if_asked(wire, &plan.process, &program)?;
         Ok(program)
     }
@@ -227,6 +237,7 @@ impl Init<'_> {
         let Some(settings) = &self.plan.process.terminal else {
             return Ok(None);
         };
+        let _step = trace::step("terminal");
         let pty = terminal::open_pty(
             prepared.root().as_fd(),
             settings.size,
@@ -280,13 +291,14 @@ impl Init<'_> {
     /// lock would stay taken if the parent was killed before it could give it up.
     fn wait_at(&self, gate: &Gate) -> Result<Wire> {
         crate::log::divert(|_, _| {});
+        trace::stop();
         let mut keep = vec![gate.as_fd(), self.outcome.as_fd()];
         if !self.plan.hooks.start_container.is_empty() {
             keep.extend(self.hook_outputs.fds());
         }
         descriptor::close_all_but(self.plan.descriptors.first_closed(), &keep)?;
         let starter = gate.wait(self.outcome)?;
-        starter.carry_log();
+        starter.carry_asides();
         Ok(starter)
     }
 

@@ -131,7 +131,7 @@ fn another_user_namespace() -> Error {
 fn hear_out(wire: &Wire) -> Result<()> {
     while let Some((frame, _)) = wire.receive()? {
         match frame {
-            Frame::Log(level, line) => crate::log::emit(level, &line),
+            Frame::Aside(aside) => aside.pass_on(),
             Frame::Failed(error) => return Err(error),
             frame => return Err(Error::system(format!("mounter says {frame:?}"))),
         }

@@ -6,30 +6,30 @@
 //!
 //! Runs in: parent, with the caller's rights.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::unistd::Pid;
 
 use crate::cgroup::{self, resctrl};
 use crate::error::{self, Context, Error, Result};
 use crate::hooks;
-use crate::log;
 use crate::plan::namespaces::Kind as Namespace;
 use crate::plan::{HostPath, Plan};
 use crate::security;
 use crate::state::{Identity, Phase, Record, Slot, Status};
 use crate::sys::process::OwnedProcess;
 use crate::terminal::Foreground;
+use crate::trace;
 
 use super::foreground::{self, Signals};
-use super::gate::{Conclusion, Gate, Outcome};
+use super::gate::{Gate, Outcome};
 use super::init::{self, Init};
 use super::mounts::Mounts;
 use super::net_devices::{self, Moved};
 use super::readiness::Relay;
 use super::spawn::{self, Birthplace, Inheritance, Spawned};
 use super::wire::{Frame, Order, Request, Wire};
-use super::{idmap, notify, payload, post_mortem, record};
+use super::{idmap, notify, post_mortem, record};
 
 /// Who lets the payload go once all is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) 
     if plan.notify {
         slot.make_notify_directory()?;
     }
-    slot.save(&record)?;
+    trace::during("state", || slot.save(&record))?;
     if !plan.hooks.is_empty() {
         // delete looks for them in it, should this process be killed.
         slot.save_config(wishes.config)?;
@@ -87,7 +87,7 @@ pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) 
     if plan.namespaces.is_private(Namespace::User) {
         security::limits::raise_hard_limits(&plan.process.rlimits);
     }
-    let mut cgroup = cgroup::create(&plan.cgroup, privilege(plan))?;
+    let mut cgroup = trace::during("cgroup", || cgroup::create(&plan.cgroup, privilege(plan)))?;
     let mounts_by_parent = opens_mounts(plan);
     let spawned = {
         let init = Init {
@@ -112,8 +112,10 @@ pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) 
             first: plan.descriptors.first_closed(),
             keep: &keep,
         };
-        spawn::spawn(plan, birthplace, &inheritance, |birth| {
-            init::run(&init, birth)
+        trace::during("clone of init", || {
+            spawn::spawn(plan, birthplace, &inheritance, |birth| {
+                init::run(&init, birth)
+            })
         })
     };
     let Spawned { process, wire } = spawned.or_else(explain_no_birth)?;
@@ -160,7 +162,7 @@ fn last_words(process: OwnedProcess, wire: &Wire) -> Option<Error> {
     drop(process);
     while let Ok(Some((frame, _))) = wire.receive() {
         match frame {
-            Frame::Log(level, line) => log::emit(level, &line),
+            Frame::Aside(aside) => aside.pass_on(),
             Frame::Failed(error) => return Some(error.within("init")),
             Frame::Request(_) | Frame::Born { .. } => {}
         }
@@ -190,6 +192,7 @@ fn opens_mounts(plan: &Plan) -> bool {
 impl Child {
     /// Gives the cgroup its limits, and init its class of caches before it has children.
     fn confine(&mut self, plan: &Plan) -> Result<()> {
+        let _step = trace::step("limits of the cgroup");
         if let (Some(rdt), Some(groups)) = (&plan.intel_rdt, &self.record.resctrl) {
             self.resctrl = Some(resctrl::enter(rdt, groups, self.process.pid())?);
         }
@@ -216,12 +219,13 @@ impl Child {
         loop {
             signals.wait_for(self.wire.as_fd())?;
             match self.wire.receive()? {
-                Some((Frame::Log(level, line), _)) => log::emit(level, &line),
+                Some((Frame::Aside(aside), _)) => aside.pass_on(),
                 Some((Frame::Failed(error), _)) => {
                     return Err(error.within("init").in_phase(error::Phase::Init));
                 }
                 Some((Frame::Request(request), fd)) => {
                     order.admit(request)?;
+                    let _step = trace::step_of(|| format!("answers {request:?}"));
                     let answer = self.carry_out(request, fd, plan, slot, wishes, &mut mounts)?;
                     self.wire.answer(answer.as_ref().map(AsFd::as_fd))?;
                     if request == Request::Ready {
@@ -340,6 +344,7 @@ impl Child {
     pub fn attend(mut self, signals: &Signals, relay: Option<Relay>) -> Result<u8> {
         // What is left in the cgroup is ended by whoever removes the container.
         self.keep_outside();
+        let _step = trace::step("the payload");
         // Now, while the payload runs, rather than when our caller waits for our end.
         drop((self.wire, self.outcome, self.hook_outputs));
         foreground::attend(self.process, signals, self.terminal, relay)
@@ -347,11 +352,10 @@ impl Child {
 
     /// `rt run`: lets the payload go and waits until it is at execve.
     pub fn release(&mut self) -> Result<()> {
+        let _step = trace::step("waits for execve");
         self.wire.answer(None)?;
         let conclusion = self.outcome.await_conclusion(&self.wire)?;
-        judge(conclusion, || {
-            self.post_mortem("before the program started")
-        })
+        conclusion.judge(|| self.post_mortem("before the program started"))
     }
 
     fn cgroup_handle(&self) -> Option<&cgroup::Handle> {
@@ -360,15 +364,6 @@ impl Child {
 
     fn post_mortem(&mut self, when: &str) -> Error {
         post_mortem::of_child(&mut self.process, self.cgroup.as_ref(), when)
-    }
-}
-
-/// Turns the end of a start into a result.
-pub fn judge(conclusion: Conclusion, lost: impl FnOnce() -> Error) -> Result<()> {
-    match conclusion {
-        Conclusion::Started => Ok(()),
-        Conclusion::Refused(errno) => Err(payload::refused(c"", errno)),
-        Conclusion::Lost => Err(lost()),
     }
 }
 
@@ -384,15 +379,4 @@ fn write_oom_score_adj(pid: Pid, plan: &Plan) -> Result<()> {
         security::limits::WhenRefused::Fail
     };
     security::limits::write_oom_score_adj(directory.as_fd(), score, when)
-}
-
-/// `rt start`: opens the gate and returns once the program runs. Where init has ended before,
-/// `out_of_memory` answers the limit that was too low, in words, if one was.
-pub fn open_gate(
-    state: BorrowedFd<'_>,
-    out_of_memory: impl FnOnce() -> Option<String>,
-) -> Result<()> {
-    let (wire, outcome) = super::gate::open(state)?;
-    let conclusion = outcome.await_conclusion(&wire)?;
-    judge(conclusion, || post_mortem::of_stranger(out_of_memory()))
 }

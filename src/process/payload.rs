@@ -111,6 +111,9 @@ pub fn prepare(
     })
 }
 
+/// What the trace calls [`execute`].
+pub const LAST_STEP: &str = "descriptors, seccomp program, execve";
+
 /// Becomes the payload. Returns only why it could not.
 ///
 /// The seccomp filter is loaded as the last thing before execve, so that it governs none of

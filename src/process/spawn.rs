@@ -44,7 +44,7 @@ impl Inheritance<'_> {
     /// Closes all the rest at once, what the caller of `rt` has leaked too: as long as one is
     /// open, /proc/self/fd leads out of the container (CVE-2024-21626).
     pub fn take(&self, wire: &Wire) -> Result<()> {
-        wire.carry_log();
+        wire.carry_asides();
         let mut keep = self.keep.to_vec();
         keep.push(wire.as_fd());
         descriptor::close_all_but(self.first, &keep)
@@ -143,7 +143,7 @@ pub fn across(
 ) -> Result<Spawned> {
     let process = loop {
         match wire.receive()? {
-            Some((Frame::Log(level, line), _)) => crate::log::emit(level, &line),
+            Some((Frame::Aside(aside), _)) => aside.pass_on(),
             Some((Frame::Born { pid, .. }, _)) => break OwnedProcess::adopt(Pid::from_raw(pid))?,
             Some((Frame::Failed(error), _)) => return Err(error.in_phase(Phase::Bridge)),
             Some((frame @ Frame::Request(_), _)) => {

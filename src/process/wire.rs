@@ -12,8 +12,9 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::log::Level;
+use crate::log::{self, Level};
 use crate::sys::socket;
+use crate::trace::{self, Step};
 
 /// What init asks for. The order of the variants is the order of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -49,7 +50,24 @@ pub enum Frame {
     Request(Request),
     /// The end: why there will be no container.
     Failed(Error),
+    Aside(Aside),
+}
+
+/// What is no part of the conversation, and may come at any time.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Aside {
     Log(Level, String),
+    Trace(Vec<Step>),
+}
+
+impl Aside {
+    /// Gives it to this process's own log, or trace.
+    pub fn pass_on(self) {
+        match self {
+            Aside::Log(level, line) => log::emit(level, &line),
+            Aside::Trace(steps) => trace::receive(steps),
+        }
+    }
 }
 
 /// The longest message: an error whose every part is a path of 4096 bytes still fits.
@@ -113,6 +131,7 @@ impl Wire {
         request: Request,
         fd: Option<BorrowedFd<'_>>,
     ) -> std::result::Result<Option<OwnedFd>, Gone> {
+        let _step = trace::step_of(|| format!("asks for {request:?}"));
         self.send(&Frame::Request(request), fd).map_err(|_| Gone)?;
         self.await_answer()
     }
@@ -132,14 +151,23 @@ impl Wire {
             .map_err(|errno| Error::syscall("sendmsg", "wire", errno as i32))
     }
 
-    /// Child: hands every later line of the log to the other end.
-    pub fn carry_log(&self) {
-        let wire = Wire {
-            socket: Arc::clone(&self.socket),
-        };
-        crate::log::divert(move |level, message| {
-            let _ = wire.send(&Frame::Log(level, message.to_owned()), None);
+    /// Child: hands every later line of the log, and step of the trace, to the other end.
+    pub fn carry_asides(&self) {
+        let wire = self.share();
+        log::divert(move |level, message| {
+            let line = Aside::Log(level, message.to_owned());
+            let _ = wire.send(&Frame::Aside(line), None);
         });
+        let wire = self.share();
+        trace::divert(move |steps| {
+            let _ = wire.send(&Frame::Aside(Aside::Trace(steps.to_vec())), None);
+        });
+    }
+
+    fn share(&self) -> Wire {
+        Wire {
+            socket: Arc::clone(&self.socket),
+        }
     }
 }
 

@@ -36,6 +36,7 @@ use crate::error::{Context as _, Result};
 use crate::plan::ContainerPath;
 use crate::plan::namespaces::Namespaces;
 use crate::plan::rootfs::{Mount, Pivot, Rootfs};
+use crate::trace;
 
 pub use attributes::{locked, name_locked};
 pub use beneath::Root;
@@ -103,10 +104,13 @@ pub fn prepare(plan: &Rootfs, context: &Context<'_>) -> Result<Prepared> {
 }
 
 fn make(plan: &Rootfs, context: &Context<'_>) -> Result<Prepared> {
+    let attaching = trace::step("root");
     propagation::isolate(plan, context.namespaces)?;
     let root = Root::attach(&plan.root).at("/root/path", || "root.path")?;
+    drop(attaching);
     let mut readonly_later = Vec::new();
     for entry in &plan.mounts {
+        let _step = trace::step_of(|| mount_name(entry));
         let made = mount::apply(&root, entry, plan, context)
             .map_err(|e| e.with_path(entry.destination.as_str()))
             .at(&mount_pointer(entry), || mount_name(entry))?;
@@ -114,6 +118,7 @@ fn make(plan: &Rootfs, context: &Context<'_>) -> Result<Prepared> {
             readonly_later.push((entry.destination.clone(), fd));
         }
     }
+    let _step = trace::step("devices, links");
     let mut directories = devices::Directories::new(&root);
     devices::make(&mut directories, &plan.devices)?;
     links::make(&mut directories, &plan.links)?;
@@ -135,7 +140,8 @@ pub fn bind_console(prepared: &Prepared, slave: BorrowedFd<'_>) -> Result<()> {
 /// Makes the prepared root the root and the working directory of this process, and drops the
 /// host's file system.
 pub fn enter(prepared: &Prepared, plan: &Rootfs) -> Result<()> {
-    pivot::enter(&prepared.root, plan).at("/root/path", || "root.path")
+    trace::during("pivot_root", || pivot::enter(&prepared.root, plan))
+        .at("/root/path", || "root.path")
 }
 
 /// Takes away what the payload must not see or change: read-only and masked paths, mounts
@@ -145,6 +151,7 @@ pub fn finish(mut prepared: Prepared, plan: &Rootfs) -> Result<()> {
     if plan.pivot == Pivot::Chroot {
         return Ok(());
     }
+    let _step = trace::step("read-only and masked paths");
     masks::make_readonly(&prepared.root, &plan.readonly_paths)?;
     masks::mask(&prepared.root, &plan.masked_paths, &mut prepared.masks)?;
     for (destination, fd) in &prepared.readonly_later {

@@ -28,6 +28,7 @@ mod spec;
 mod systemd;
 mod terminal;
 mod tolerated;
+mod trace;
 mod update;
 
 use crate::harness::verdict::Test;
@@ -65,4 +66,5 @@ pub const TESTS: &[&[Test]] = &[
     systemd::PROPERTIES,
     check::TESTS,
     check::AGREEMENT,
+    trace::TESTS,
 ];

@@ -31,6 +31,7 @@ use crate::log;
 use crate::plan::HostPath;
 use crate::plan::scope::value::Value;
 use crate::plan::scope::{Bus, Property, Scope};
+use crate::trace;
 
 /// A unit for a container. Dropped, it is ended with what is in it, unless it is kept.
 pub struct Unit {
@@ -66,7 +67,9 @@ impl Unit {
             let pid = Value::Uint32(pid.as_raw().unsigned_abs());
             properties.push(Property::new("PIDs", Value::Array("u".into(), vec![pid])));
         }
-        let result = self.manager.start(&self.scope.unit, &properties);
+        let result = trace::during("unit of systemd", || {
+            self.manager.start(&self.scope.unit, &properties)
+        });
         // What is not done in time may be done later; what is refused may be somebody else's.
         self.started = match &result {
             Ok(()) => true,
