@@ -29,7 +29,14 @@ impl Handle {
         match self.directory().write("cgroup.kill", "1") {
             Err(e) if e.is(Errno::ENOENT) || e.is(Errno::EOPNOTSUPP) => self.kill_each(),
             Err(e) if e.is(Errno::ENODEV) => Ok(()),
-            result => result,
+            Ok(()) => {
+                // The kernel sends it to the first thread of each process. One that has ended,
+                // while others go on, takes no signal (seen on Linux 6.18). All others are killed
+                // already, those that this process may send none too.
+                let _ = self.signal_each(libc::SIGKILL);
+                Ok(())
+            }
+            failed => failed,
         }
     }
 
@@ -103,21 +110,25 @@ impl Handle {
         Ok(())
     }
 
+    /// Kills what is in the cgroup, and removes it as [`Handle::remove`] does. What is killed may
+    /// have made another process a moment before.
+    pub fn end(&self) -> Result<()> {
+        let deadline = Instant::now() + DEATH;
+        tree::remove(self.mount(), self.path(), deadline, || self.kill_all())
+    }
+
     /// Removes the cgroup and those below it, and waits at most ten seconds for the killed
     /// processes in them to go. It kills none. What is gone already is no error.
     pub fn remove(&self) -> Result<()> {
-        tree::remove(self.mount(), self.path(), Instant::now() + DEATH)
+        let deadline = Instant::now() + DEATH;
+        tree::remove(self.mount(), self.path(), deadline, || Ok(()))
     }
 }
 
 fn send(pid: Pid, pidfd: &OwnedFd, signal: i32) -> Result<()> {
     match sys::process::pidfd_send_signal(pidfd.as_fd(), signal) {
         Ok(()) | Err(Errno::ESRCH) => Ok(()),
-        Err(errno) => Err(Error::syscall(
-            "pidfd_send_signal",
-            format_args!("{pid}, {}", sys::process::signal_name(signal)),
-            errno as i32,
-        )),
+        Err(errno) => Err(sys::process::not_sent(pid, signal, errno)),
     }
 }
 

@@ -330,7 +330,7 @@ impl Drop for Made {
         }
         // Whatever runs in a cgroup that did not exist before belongs to the container.
         if self.is_new()
-            && let Err(e) = self.handle.kill_all().and_then(|()| self.handle.remove())
+            && let Err(e) = self.handle.end()
         {
             log::warning(|| format!("undoing: {e}"));
         }

@@ -89,14 +89,25 @@ fn look_into(
 }
 
 /// Removes the cgroup `path` of `parent` with those below it, and waits until `deadline` for
-/// killed processes to go: rmdir(2) says EBUSY while one has not quite gone.
-pub fn remove(parent: &Directory, path: &Path, deadline: Instant) -> Result<()> {
+/// killed processes to go: rmdir(2) says EBUSY while one has not quite gone. While there are any,
+/// `kill` is called first, and now and then.
+pub fn remove(
+    parent: &Directory,
+    path: &Path,
+    deadline: Instant,
+    kill: impl Fn() -> Result<()>,
+) -> Result<()> {
+    const LONGEST_PAUSE: Duration = Duration::from_millis(10);
     let mut pause = Duration::from_micros(50);
+    let mut kills = true;
     loop {
         let busy = match parent.remove_empty(path) {
             Err(e) if e.is(Errno::EBUSY) => e,
             result => return result,
         };
+        if kills {
+            kill()?;
+        }
         let Some(top) = parent.open(path)? else {
             return Ok(());
         };
@@ -108,7 +119,8 @@ pub fn remove(parent: &Directory, path: &Path, deadline: Instant) -> Result<()> 
             return Err(busy.with_hint(format!("processes in it: {}", list(&processes(&top)?))));
         }
         std::thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(10));
+        kills = pause == LONGEST_PAUSE;
+        pause = (pause * 2).min(LONGEST_PAUSE);
     }
 }
 

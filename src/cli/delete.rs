@@ -197,8 +197,7 @@ fn remove_cgroup(root: &Root, record: &Record) -> Result<()> {
         return Ok(());
     }
     // Without a pid namespace of its own, a container's processes outlive its init.
-    cgroup.kill_all()?;
-    cgroup.remove()
+    cgroup.end()
 }
 
 /// Whether `create` was killed so early that the cgroup may have been there before, with
@@ -225,7 +224,7 @@ fn end_unit(record: &Record, unit: &str, bus: Bus) -> Result<()> {
     if let Err(e) = ended {
         log::warning(|| e.to_string());
     }
-    cgroup.map_or(Ok(()), |cgroup| cgroup.remove())
+    cgroup.map_or(Ok(()), |cgroup| cgroup.end())
 }
 
 /// Ends a unit if no process is in it. A unit goes with its last process, but not one that has

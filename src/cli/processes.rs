@@ -95,11 +95,7 @@ fn send(pidfd: BorrowedFd<'_>, pid: Pid, signal: i32) -> Result<bool> {
     match process::pidfd_send_signal(pidfd, signal) {
         Ok(()) => Ok(true),
         Err(Errno::ESRCH) => Ok(false),
-        Err(errno) => Err(Error::syscall(
-            "pidfd_send_signal",
-            format_args!("{pid}, {}", process::signal_name(signal)),
-            errno as i32,
-        )),
+        Err(errno) => Err(process::not_sent(pid, signal, errno)),
     }
 }
 

@@ -37,6 +37,7 @@ impl Identity {
     }
 
     /// Whether the process is there and not a zombie: one that waits to be reaped has ended.
+    /// One whose first thread alone has ended, which may look like that, goes on.
     pub fn is_alive(&self) -> Result<bool> {
         Ok(read_stat(self.pid())?
             .is_some_and(|stat| stat.start_time == self.start_time && !stat.has_ended))
@@ -84,10 +85,12 @@ fn parse_stat(bytes: &[u8]) -> Option<Stat> {
     let end_of_name = bytes.iter().rposition(|b| *b == b')')?;
     let rest = std::str::from_utf8(&bytes[end_of_name + 1..]).ok()?;
     let mut fields = rest.split_ascii_whitespace();
-    let state = fields.next()?;
+    // The state is that of the first thread: pthread_exit(3) in main leaves the others at work.
+    let first_has_ended = matches!(fields.next()?, "Z" | "X" | "x");
+    let threads: u32 = fields.nth(16)?.parse().ok()?;
     Some(Stat {
-        has_ended: matches!(state, "Z" | "X" | "x"),
-        start_time: fields.nth(18)?.parse().ok()?,
+        has_ended: first_has_ended && threads <= 1,
+        start_time: fields.nth(1)?.parse().ok()?,
     })
 }
 
@@ -98,7 +101,7 @@ mod tests {
     #[test]
     fn a_program_cannot_forge_its_start_time_by_its_name() {
         let line =
-            b"7 (a) Z 1 (b) \xff) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20 21\n";
+            b"7 (a) Z 1 (b) \xff) S 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 1 21 4242 23 24\n";
         let stat = parse_stat(line).unwrap();
         assert_eq!(
             stat,
@@ -122,6 +125,20 @@ mod tests {
         };
         assert!(!former.is_alive().unwrap());
         assert!(former.pidfd().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_process_goes_on_without_its_first_thread() {
+        let line = |state, threads| {
+            format!("7 (a) {state} 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 {threads} 21 4242 23")
+        };
+        let has_ended = |state, threads| {
+            parse_stat(line(state, threads).as_bytes())
+                .unwrap()
+                .has_ended
+        };
+        assert!(has_ended("Z", 1) && has_ended("X", 0));
+        assert!(!has_ended("Z", 2) && !has_ended("S", 1));
     }
 
     #[test]

@@ -117,6 +117,12 @@ pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> nix::Result<()> 
     Errno::result(result).map(drop)
 }
 
+/// What is said where [`pidfd_send_signal`] to the process `pid` fails.
+pub fn not_sent(pid: Pid, signal: i32, errno: Errno) -> Error {
+    let arguments = format_args!("{pid}, {}", signal_name(signal));
+    Error::syscall("pidfd_send_signal", arguments, errno as i32)
+}
+
 /// setns(2): joins the namespace, or with a pidfd (Linux 5.8) all namespaces in `flags`.
 pub fn setns(fd: BorrowedFd<'_>, flags: u64) -> nix::Result<()> {
     // SAFETY: the call takes two integers.

@@ -1,5 +1,6 @@
 //! delete, with --force and without
 
+use super::kill::without_first_thread;
 use crate::harness::case::Case;
 use crate::harness::verdict::{Verdict, equal};
 use crate::probe::ask::Ask;
@@ -12,6 +13,7 @@ tests! {
     "runc-delete(8)" Compat forced_delete_ends_every_process;
     "runc-delete(8)" Compat forced_delete_works_after_the_bundle_is_gone;
     "runc-delete(8)" Compat forced_delete_ends_a_container_that_ignores_signals;
+    "pthread_exit(3)" Compat forced_delete_ends_a_process_without_its_first_thread;
     "runc-delete(8), crun(1)" Compat delete_ends_a_created_container;
     "runc-delete(8)" Compat delete_leaves_a_paused_container_alone;
     "crun(1)" Compat delete_by_a_pattern_removes_every_container_that_matches;
@@ -100,6 +102,14 @@ fn forced_delete_ends_a_container_that_ignores_signals(case: &Case) -> Verdict {
     container
         .ask_one(Ask::Block(vec![libc::SIGTERM, libc::SIGINT, libc::SIGHUP]))?
         .done()?;
+    forced(case)
+}
+
+fn forced_delete_ends_a_process_without_its_first_thread(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    let container = without_first_thread(case, &mut bundle)?;
+    // A process that is left fails the test.
+    drop(container);
     forced(case)
 }
 

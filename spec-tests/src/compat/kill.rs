@@ -1,8 +1,9 @@
 //! kill: how signals are named and whom they reach
 
+use crate::harness::bundle::Bundle;
 use crate::harness::case::Case;
 use crate::harness::container::Container;
-use crate::harness::verdict::{Verdict, equal};
+use crate::harness::verdict::{Doing, Verdict, equal};
 use crate::probe::ask::Ask;
 use crate::tests;
 
@@ -14,6 +15,8 @@ tests! {
     "runc-kill(8)" Compat an_unknown_signal_is_an_error_and_sends_nothing;
     "runc-kill(8)" Compat kill_all_is_accepted;
     "runc-kill(8)" Compat kill_all_of_a_stopped_container_is_no_error;
+    "pthread_exit(3)" Compat a_container_runs_on_without_its_first_thread;
+    "pthread_exit(3)" Compat kill_all_reaches_a_process_without_its_first_thread;
     "crun(1)" Compat kill_by_a_pattern_reaches_every_container_that_matches;
     "crun(1)" Compat a_broken_pattern_is_an_error;
 }
@@ -143,4 +146,39 @@ fn a_broken_pattern_is_an_error(case: &Case) -> Verdict {
         .run()?
         .refused()
         .map(drop)
+}
+
+/// A started container whose first process goes on with its second thread alone.
+pub fn without_first_thread<'a>(case: &'a Case, bundle: &mut Bundle) -> Verdict<Container<'a>> {
+    bundle.args(&["/bin/probe", "thread"]);
+    let container = case.create_with(case.create_call(bundle)?, &case.id)?;
+    let stat = format!("/proc/{}/stat", container.pid()?);
+    container.start()?;
+    case.wait_for("the end of the first thread", || {
+        let text = std::fs::read_to_string(&stat).doing(&stat)?;
+        let (_, behind_name) = text.rsplit_once(") ").unwrap_or_default();
+        Ok(behind_name.starts_with('Z').then_some(()))
+    })?;
+    Ok(container)
+}
+
+fn a_container_runs_on_without_its_first_thread(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    let container = without_first_thread(case, &mut bundle)?;
+    equal("status", container.status()?, "running")?;
+    container.verb("delete").run()?.refused()?;
+    container.stop()?;
+    container.delete()
+}
+
+fn kill_all_reaches_a_process_without_its_first_thread(case: &Case) -> Verdict {
+    case.need_cgroup2()?;
+    let mut bundle = case.bundle()?;
+    bundle.without_namespace("pid");
+    let container = without_first_thread(case, &mut bundle)?;
+    case.runtime(["kill", "--all", &container.id, "KILL"])
+        .run()?
+        .succeeded()?;
+    container.wait_stopped()?;
+    container.delete()
 }

@@ -5,6 +5,7 @@
 //! * `probe serve [JSON]`: the same, and then for each line on stdin, until it ends
 //! * `probe hook FILE [STATUS]`: appends what a hook gets to FILE and exits with STATUS
 //! * `probe hang`: sleeps until a signal ends it
+//! * `probe thread`: the first thread ends, another sleeps until a signal ends the process
 //! * `probe exit STATUS`, `probe raise SIGNAL`: end so
 //!
 //! Runs in: the container, and the hooks' processes.
@@ -49,6 +50,13 @@ pub fn run(args: &[String]) -> i32 {
         ["hang", ..] => loop {
             std::thread::sleep(std::time::Duration::from_secs(3600));
         },
+        ["thread", ..] => {
+            std::thread::spawn(|| {
+                std::thread::sleep(std::time::Duration::from_secs(3600));
+            });
+            let _ = sys::call(libc::SYS_exit, [0; 6]);
+            96
+        }
         ["raise", signal] => {
             let signal = signal
                 .parse()
