@@ -32,14 +32,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::WaitStatus;
 
 use crate::error::{Context, Error, Phase, Result};
 use crate::log;
 use crate::plan::hooks::{Environment, Hook};
-use crate::sys::file::c_path;
+use crate::sys::file::{self, c_path};
 use crate::sys::process::OwnedProcess;
 use crate::sys::program::{self, Program};
 use crate::sys::{check, memory};
@@ -109,7 +109,7 @@ pub fn foresee(hooks: &[Hook]) -> Vec<Error> {
             // Told as a rule that config.json breaks.
             return None;
         }
-        let access = nix::unistd::eaccess(path, nix::unistd::AccessFlags::X_OK);
+        let access = file::check_access(AT_FDCWD, path, nix::unistd::AccessFlags::X_OK);
         let errno = match access {
             // execve(2) of a folder.
             Ok(()) if path.is_dir() => nix::errno::Errno::EACCES,

@@ -2,6 +2,8 @@
 //!
 //! Runs in: the suite and the probe.
 
+mod profile;
+
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
@@ -11,6 +13,8 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::SigSet;
 use nix::unistd::{ForkResult, Pid};
+
+pub use profile::refuse_calls;
 
 /// Forks; the caller must have one thread only.
 pub fn fork() -> nix::Result<ForkResult> {

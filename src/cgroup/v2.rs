@@ -17,6 +17,7 @@ use nix::sys::statfs::CGROUP2_SUPER_MAGIC;
 use nix::unistd::{Uid, UnlinkatFlags};
 
 use crate::error::{Error, Result};
+use crate::sys::file;
 
 pub(super) struct Directory {
     fd: OwnedFd,
@@ -97,7 +98,7 @@ impl Directory {
             _ => Path::new("."),
         };
         let access = nix::unistd::AccessFlags::W_OK | nix::unistd::AccessFlags::X_OK;
-        nix::unistd::faccessat(&self.fd, parent, access, AtFlags::AT_EACCESS)
+        file::check_access(self.as_fd(), parent, access)
             .map_err(|errno| failed("mkdir", &self.path.join(relative), errno))
     }
 
@@ -145,7 +146,7 @@ impl Directory {
     pub fn check_writable(&self, relative: &Path) -> Result<()> {
         check_beneath(relative)?;
         let access = nix::unistd::AccessFlags::W_OK;
-        nix::unistd::faccessat(&self.fd, relative, access, AtFlags::AT_EACCESS)
+        file::check_access(self.as_fd(), relative, access)
             .map_err(|errno| failed("faccessat", &self.path.join(relative), errno))
     }
 

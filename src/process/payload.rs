@@ -13,7 +13,7 @@ use std::os::fd::BorrowedFd;
 use std::os::unix::fs::OpenOptionsExt;
 
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::fcntl::AT_FDCWD;
 use nix::sys::stat::Mode;
 use nix::unistd::AccessFlags;
 
@@ -23,7 +23,7 @@ use crate::plan::process::Process;
 use crate::rootfs::Root;
 use crate::security::{self, limits};
 use crate::sys::process as kernel;
-use crate::sys::{descriptor, seccomp};
+use crate::sys::{descriptor, file, seccomp};
 use crate::terminal;
 
 use super::gate::Outcome;
@@ -335,9 +335,7 @@ fn executable(path: &CStr) -> Result<()> {
     if stat.st_mode & libc::S_IFMT != libc::S_IFREG {
         return Err(no_regular_file(&shown));
     }
-    // Not eaccess(3), which takes six calls to work out what the kernel can be asked.
-    let flags = AtFlags::AT_EACCESS;
-    nix::unistd::faccessat(AT_FDCWD, path, AccessFlags::X_OK, flags)
+    file::check_access(AT_FDCWD, path, AccessFlags::X_OK)
         .map_err(|errno| no_execution(&shown, errno))
 }
 

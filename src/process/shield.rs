@@ -19,13 +19,12 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, FcntlArg, OFlag, SealFlag};
-use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::fcntl::{AT_FDCWD, FcntlArg, OFlag, SealFlag};
 use nix::sys::stat::Mode;
 use nix::unistd::AccessFlags;
 
 use crate::error::{Context, Error, Result};
-use crate::sys::{check, early, entry, mount, process};
+use crate::sys::{check, early, entry, file, memory, mount, process};
 
 const OWN_BINARY: &str = "/proc/self/exe";
 
@@ -67,12 +66,7 @@ pub fn raise() -> Result<()> {
 
 /// Whether the caller could write to the file that this process runs.
 fn is_writable() -> Result<bool> {
-    match nix::unistd::faccessat(
-        nix::fcntl::AT_FDCWD,
-        OWN_BINARY,
-        AccessFlags::W_OK,
-        AtFlags::AT_EACCESS,
-    ) {
+    match file::check_access(AT_FDCWD, OWN_BINARY, AccessFlags::W_OK) {
         Err(Errno::EACCES | Errno::EROFS | Errno::EPERM) => return Ok(false),
         Err(Errno::ENOENT) => {
             return Err(Error::system("/proc is not mounted, and rt needs it"));
@@ -107,12 +101,19 @@ fn read_only_mount() -> Result<OwnedFd> {
     Ok(copy)
 }
 
+fn explain_refused_copy(error: Error) -> Error {
+    match error.is(Errno::EACCES) {
+        true => error.with_hint(
+            "the sysctl vm.memfd_noexec=2 forbids programs in memory: give the binary of rt to root, so that the caller cannot write to it and no copy is needed",
+        ),
+        false => error,
+    }
+}
+
 fn sealed_copy() -> Result<OwnedFd> {
-    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-    let copy = check(memfd_create(c"rt", flags), "memfd_create", "\"rt\"")?;
     let mut from =
         std::fs::File::open(OWN_BINARY).map_err(|e| Error::io("open", OWN_BINARY, &e))?;
-    let mut to = std::fs::File::from(copy);
+    let mut to = memory::executable_file(c"rt").map_err(explain_refused_copy)?;
     std::io::copy(&mut from, &mut to).map_err(|e| Error::io("write", OWN_BINARY, &e))?;
     let copy = OwnedFd::from(to);
     let seals = SealFlag::F_SEAL_WRITE

@@ -14,8 +14,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::stat::SFlag;
+use nix::unistd::AccessFlags;
 
 use super::journal::Journal;
 use crate::error::{Context as _, Error, Result};
@@ -240,6 +241,14 @@ impl Root {
     }
 
     fn resolve_by_walking(&self, path: &str, flags: OFlag, missing: Error) -> Result<OwnedFd> {
+        // pathrs 0.2 looks at its /proc by this call, and takes an EPERM for a /proc without
+        // thread-self, over and over, to the end of the stack.
+        let flag = AtFlags::AT_SYMLINK_NOFOLLOW;
+        if nix::unistd::faccessat(&self.fd, ".", AccessFlags::F_OK, flag) == Err(Errno::EPERM) {
+            return Err(missing.with_hint(
+                "a seccomp profile around rt, of an outer container say, refuses openat2(2) and faccessat2(2): it has to allow one of them, or to answer ENOSYS",
+            ));
+        }
         let root = pathrs::RootRef::from_fd(self.fd.as_fd());
         let handle = if flags.contains(OFlag::O_NOFOLLOW) {
             root.resolve_nofollow(path)

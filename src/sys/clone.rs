@@ -72,7 +72,8 @@ pub fn clone(flags: u64, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned> {
         in_cgroup = false;
         result = clone3(&args);
     }
-    if matches!(result, Err(Errno::ENOSYS)) {
+    // EPERM also of a seccomp profile that is older than clone3(2); one of the kernel's comes again.
+    if matches!(result, Err(Errno::ENOSYS | Errno::EPERM)) {
         let mut flags = flags;
         if in_cgroup {
             flags &= !(libc::CLONE_NEWCGROUP as u64);

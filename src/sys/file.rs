@@ -8,11 +8,13 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag};
 use nix::sys::stat::{FileStat, Mode, SFlag};
+use nix::unistd::AccessFlags;
 
-use super::check;
 use super::words::open_words;
+use super::{check, is_missing_call};
 use crate::error::Result;
 
 /// Opens `path` as a process would whose root directory is `root`: neither `..` nor a
@@ -160,6 +162,37 @@ pub fn rmdirat(directory: BorrowedFd<'_>, name: &CStr) -> Result<()> {
         "unlinkat",
         format_args!("{}, {name:?}, AT_REMOVEDIR", directory.as_raw_fd()),
     )
+}
+
+/// Whether this process may do `how` with what lies at `path`, seen from `directory`, where it
+/// follows symbolic links: faccessat2(2) with `AT_EACCESS`, Linux 5.8. EROFS and EPERM of `W_OK`:
+/// it is on a read-only mount, or immutable.
+///
+/// Not eaccess(3), which takes six calls to work out what the kernel can be asked.
+///
+/// KERNEL(5.8): without faccessat2(2) the real ids are asked about, which are the effective ones
+/// in all of rt's processes.
+pub fn check_access(
+    directory: BorrowedFd<'_>,
+    path: &(impl nix::NixPath + ?Sized),
+    how: AccessFlags,
+) -> nix::Result<()> {
+    match nix::unistd::faccessat(directory, path, how, AtFlags::AT_EACCESS) {
+        // glibc's faccessat(3) would call it again.
+        Err(errno) if is_missing_call(errno) => path.with_nix_path(|path| {
+            // SAFETY: the kernel reads one C string, and takes two integers.
+            let answer = unsafe {
+                libc::syscall(
+                    libc::SYS_faccessat,
+                    directory.as_raw_fd(),
+                    path.as_ptr(),
+                    how.bits(),
+                )
+            };
+            Errno::result(answer).map(drop)
+        })?,
+        answer => answer,
+    }
 }
 
 /// Changes the owner of one name in a directory, fchownat(2).

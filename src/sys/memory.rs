@@ -24,11 +24,7 @@ const SIZE: usize = size_of::<AtomicI32>();
 impl SharedWord {
     /// A new word, zero.
     pub fn new() -> Result<SharedWord> {
-        let file = check(
-            memfd_create(c"rt-outcome", MFdFlags::MFD_CLOEXEC),
-            "memfd_create",
-            "\"rt-outcome\", MFD_CLOEXEC",
-        )?;
+        let file = OwnedFd::from(anonymous_file(c"rt-outcome")?);
         check(
             nix::unistd::ftruncate(&file, SIZE as i64),
             "ftruncate",
@@ -94,13 +90,24 @@ impl Drop for SharedWord {
 }
 
 /// An empty file in memory, close-on-exec and not executable. `name` shows in /proc/PID/fd.
-///
-/// KERNEL(6.3): with the sysctl vm.memfd_noexec=2 a file without MFD_NOEXEC_SEAL is refused;
-/// before 6.3 the flag itself is.
 pub fn anonymous_file(name: &CStr) -> Result<File> {
-    let no_exec = MFdFlags::from_bits_retain(libc::MFD_NOEXEC_SEAL);
-    let result = match memfd_create(name, MFdFlags::MFD_CLOEXEC | no_exec) {
-        Err(Errno::EINVAL) => memfd_create(name, MFdFlags::MFD_CLOEXEC),
+    create(name, libc::MFD_NOEXEC_SEAL, MFdFlags::empty())
+}
+
+/// An empty file in memory, close-on-exec, that can be executed and sealed. EACCES: the sysctl
+/// vm.memfd_noexec=2 forbids such files.
+pub fn executable_file(name: &CStr) -> Result<File> {
+    create(name, libc::MFD_EXEC, MFdFlags::MFD_ALLOW_SEALING)
+}
+
+/// `exec` says whether it can be executed.
+///
+/// KERNEL(6.3): without such a flag the sysctl vm.memfd_noexec decides, and before 6.3, where every
+/// file in memory can be executed, the flag is refused.
+fn create(name: &CStr, exec: libc::c_uint, others: MFdFlags) -> Result<File> {
+    let others = others | MFdFlags::MFD_CLOEXEC;
+    let result = match memfd_create(name, others | MFdFlags::from_bits_retain(exec)) {
+        Err(Errno::EINVAL) => memfd_create(name, others),
         result => result,
     };
     check(result, "memfd_create", format_args!("{name:?}")).map(File::from)

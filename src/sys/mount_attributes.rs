@@ -103,6 +103,11 @@ fn set_attributes(
     // which is borrowed.
     let result = unsafe { call(libc::SYS_mount_setattr, arguments) };
     result.map(drop).map_err(|e| {
+        // A seccomp profile that is older than the call says EPERM to whatever is asked.
+        let e = match e {
+            Errno::EPERM if !has_mount_setattr() => Errno::ENOSYS,
+            e => e,
+        };
         let recursive = if flags & libc::AT_RECURSIVE != 0 {
             "|AT_RECURSIVE"
         } else {

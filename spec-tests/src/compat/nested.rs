@@ -15,6 +15,7 @@ tests! {
     "podman" Compat inside_the_callers_user_namespace_another_can_be_made;
     "podman" Compat inside_the_callers_user_namespace_exec_and_delete_work;
     "crun(1)" Compat without_mappings_the_subordinate_ids_are_used;
+    "seccomp(2)" Compat a_call_that_an_outer_profile_does_not_permit_counts_as_missing;
     "runc(8)" Compat without_pivot_root_the_root_is_the_containers;
     "runc-run(8)" Compat a_kept_container_is_there_after_its_end;
 }
@@ -117,6 +118,36 @@ fn without_mappings_the_subordinate_ids_are_used(case: &Case) -> Verdict {
         .filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok())
         .sum();
     holds(ids > 1, format!("the mapping has {ids} ids only"))
+}
+
+fn run_without(case: &Case, numbers: std::ops::RangeInclusive<u32>, errno: i32) -> Verdict {
+    let mut bundle = case.bundle_named(&format!("without{}", numbers.start()))?;
+    let asks = [Ask::Process, Ask::Open("/dev/null".into())];
+    bundle.answers(&asks)?.write()?;
+    let call = case.run_call(&bundle)?.without_calls(numbers, errno);
+    let answers = parse_line(&call.run()?.succeeded()?.stdout, asks.len())?;
+    equal("pid", answers[0].process()?.pid, 1)?;
+    answers[1].done()
+}
+
+/// Profiles of engines from before 2021 answer so to what they do not know.
+fn a_call_that_an_outer_profile_does_not_permit_counts_as_missing(case: &Case) -> Verdict {
+    case.need_root()?;
+    let calls = [
+        libc::SYS_clone3,
+        libc::SYS_close_range,
+        libc::SYS_openat2,
+        libc::SYS_faccessat2,
+        libc::SYS_mount_setattr,
+    ];
+    calls
+        .into_iter()
+        .map(number)
+        .try_for_each(|number| run_without(case, number..=number, libc::EPERM))
+}
+
+fn number(call: libc::c_long) -> u32 {
+    u32::try_from(call).unwrap_or(u32::MAX)
 }
 
 fn without_pivot_root_the_root_is_the_containers(case: &Case) -> Verdict {

@@ -4,6 +4,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,7 @@ pub struct Call<'a> {
     stdout: Option<OwnedFd>,
     fds: Vec<(OwnedFd, i32)>,
     terminal: bool,
+    refused_calls: Option<(RangeInclusive<u32>, i32)>,
     through: Vec<OsString>,
     program: PathBuf,
 }
@@ -76,6 +78,7 @@ impl<'a> Call<'a> {
             stdout: None,
             fds: Vec::new(),
             terminal: false,
+            refused_calls: None,
             through: Vec::new(),
             program: case.runtime.clone(),
         }
@@ -147,6 +150,12 @@ impl<'a> Call<'a> {
         Ok(self)
     }
 
+    /// Below a seccomp profile that answers `errno` to these system calls. Takes root.
+    pub fn without_calls(mut self, numbers: RangeInclusive<u32>, errno: i32) -> Self {
+        self.refused_calls = Some((numbers, errno));
+        self
+    }
+
     /// Runs the runtime through another program, e.g. `sh -c 'exec "$@"' sh`.
     pub fn through<I: IntoIterator<Item = S>, S: Into<OsString>>(mut self, program: I) -> Self {
         self.through = program.into_iter().map(Into::into).collect();
@@ -197,6 +206,9 @@ impl<'a> Call<'a> {
         }
         for (fd, number) in self.fds {
             sys::give_fd(&mut command, fd, number);
+        }
+        if let Some((numbers, errno)) = self.refused_calls {
+            sys::refuse_calls(&mut command, &numbers, errno);
         }
         let child = command.spawn().doing(&text)?;
         case.calls

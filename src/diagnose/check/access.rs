@@ -8,8 +8,12 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::AT_FDCWD;
+use nix::unistd::AccessFlags;
+
 use crate::host::{Host, IdRange, outside};
 use crate::plan::Plan;
+use crate::sys::file;
 
 /// The bits of one class of a mode.
 pub const READ: u32 = 4;
@@ -148,8 +152,7 @@ pub fn closed_folder(path: &Path) -> Option<(PathBuf, Owner)> {
     let mut folders: Vec<&Path> = path.ancestors().skip(1).collect();
     folders.reverse();
     let closed = folders.into_iter().find(|folder| {
-        nix::unistd::eaccess(*folder, nix::unistd::AccessFlags::X_OK)
-            == Err(nix::errno::Errno::EACCES)
+        file::check_access(AT_FDCWD, *folder, AccessFlags::X_OK) == Err(nix::errno::Errno::EACCES)
     })?;
     let file = std::fs::metadata(closed).ok()?;
     Some((closed.to_owned(), Owner::of(&file)))
