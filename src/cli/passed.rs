@@ -22,23 +22,33 @@ pub fn absolute(path: Option<&Path>) -> Result<Option<HostPath>> {
     .transpose()
 }
 
-/// The descriptors that the payload keeps, all of which the caller has passed: one that is
-/// missing would later name a file of rt's own.
+/// The descriptors that the payload keeps, up to the last one that the caller has passed.
+///
+/// Between those of `--preserve-fds` some may be missing (podman, for one, passes 9 alone with
+/// seven to preserve). /dev/null holds their place up to execve, so that none becomes the number
+/// of a file of rt's own, which init would then keep.
 pub fn descriptors(preserve: u32) -> Result<Descriptors> {
-    let descriptors = Descriptors {
-        listen: listen_fds(),
-        preserve,
-    };
-    for fd in 3..descriptors.first_closed() {
-        if !descriptor::was_passed(fd as i32) {
-            return Err(Error::invalid(format!(
-                "file descriptor {fd} was not passed to rt (LISTEN_FDS={}, --preserve-fds={})",
-                descriptors.listen, descriptors.preserve
-            ))
-            .with_hint("open it in the caller and leave out close-on-exec, or ask for fewer"));
-        }
+    let listen = listen_fds();
+    let asked = Descriptors { listen, preserve };
+    let (announced, end) = (3_u32.saturating_add(listen), asked.first_closed());
+    if let Some(fd) = (3..announced).find(|fd| !descriptor::was_passed(*fd as i32)) {
+        return Err(Error::invalid(format!(
+            "file descriptor {fd} was not passed to rt (LISTEN_FDS={listen})"
+        ))
+        .with_hint("open it in the caller and leave out close-on-exec, or ask for fewer"));
     }
-    Ok(descriptors)
+    let end = end
+        .min(descriptor::limit().saturating_add(1))
+        .max(announced);
+    let last = (announced..end).rfind(|fd| descriptor::was_passed(*fd as i32));
+    let end = last.map_or(announced, |fd| fd + 1);
+    for fd in announced..end {
+        descriptor::hold_place(fd as i32)?;
+    }
+    Ok(Descriptors {
+        listen,
+        preserve: end - announced,
+    })
 }
 
 /// Where a seccomp agent listens, for a profile that needs one and names none (crun).

@@ -201,7 +201,9 @@ impl Init<'_> {
             wire.ask(Request::MountFd(index), None)?
                 .ok_or_else(|| Error::system("the parent sent no mount"))
         };
-        let prepared = rootfs::prepare(&plan.rootfs, &self.rootfs_context(own_cgroup, &ask))?;
+        let nodes = || Ok(wire.ask(Request::Nodes, None)?);
+        let context = self.rootfs_context(own_cgroup, &ask, &nodes);
+        let prepared = rootfs::prepare(&plan.rootfs, &context)?;
         if !(plan.hooks.prestart.is_empty() && plan.hooks.create_runtime.is_empty()) {
             wire.ask(Request::RunHooks, None)?;
         }
@@ -253,6 +255,7 @@ impl Init<'_> {
         &'a self,
         own_cgroup: Option<PathBuf>,
         ask: &'a dyn Fn(usize) -> Result<std::os::fd::OwnedFd>,
+        nodes: &'a dyn Fn() -> Result<Option<std::os::fd::OwnedFd>>,
     ) -> rootfs::Context<'a> {
         rootfs::Context {
             namespaces: &self.plan.namespaces,
@@ -263,6 +266,10 @@ impl Init<'_> {
                 true => rootfs::Elsewhere::OutOfReach,
                 false => rootfs::Elsewhere::IdMapped,
             },
+            nodes_made_elsewhere: (self.mounts_by_parent
+                && self.plan.namespaces.id_maps.is_some()
+                && rootfs::wanted_nodes(&self.plan.rootfs).next().is_some())
+            .then_some(nodes),
         }
     }
 

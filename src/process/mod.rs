@@ -28,6 +28,7 @@
 //!      | <---------------- EnterDelegated - |  by an annotation
 //!      | <------------------- NetDevices -- |  linux.netDevices
 //!      | <------------------- MountFd(i) -- |  what only the parent can reach or map
+//!      | <------------------- Nodes ------- |  linux.devices, with a user namespace
 //!      | <------------------- RunHooks ---- |  prestart, createRuntime
 //!      | <------------------- Console ----- |  with the pty's master
 //!      | <------------------- NotifyFd ---- |  the seccomp listener, from init's messenger

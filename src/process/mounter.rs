@@ -193,6 +193,7 @@ impl Mounter<'_> {
                     own_cgroup: None,
                     made_elsewhere: &take,
                     elsewhere: Elsewhere::Sources,
+                    nodes_made_elsewhere: None,
                 };
                 rootfs::add(root, plan, &context, procfs.own())
             }

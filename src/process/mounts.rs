@@ -14,6 +14,7 @@ use nix::sys::stat::Mode;
 use nix::unistd::Pid;
 
 use crate::error::{Context, Error, Result};
+use crate::plan::namespaces::IdMaps;
 use crate::plan::rootfs::{Mount, MountIdMap, MountIds, Rootfs, Source};
 use crate::rootfs;
 use crate::sys::process::{self, Cloned};
@@ -21,7 +22,7 @@ use crate::sys::{check, mount};
 
 use super::idmap;
 
-/// The parent's side of `MountFd`.
+/// The parent's side of `MountFd` and `Nodes`.
 pub struct Mounts<'a> {
     plan: &'a Rootfs,
     /// Mounts mostly have the same map: one namespace serves for all of them.
@@ -44,6 +45,11 @@ impl<'a> Mounts<'a> {
         self.make_entry(entry).at(&format!("/mounts/{index}"), || {
             format!("mounts[{index}] ({})", entry.destination)
         })
+    }
+
+    /// The device nodes of a user namespace with these maps, if this process may make any.
+    pub fn nodes(&self, maps: Option<&IdMaps>) -> Result<Option<OwnedFd>> {
+        maps.map_or(Ok(None), |maps| rootfs::make_nodes(self.plan, maps))
     }
 
     fn make_entry(&mut self, entry: &'a Mount) -> Result<OwnedFd> {

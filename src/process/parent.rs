@@ -281,6 +281,7 @@ impl Child {
                 self.net_devices = Some(moved);
             }
             Request::MountFd(index) => return mounts.make(index).map(Some),
+            Request::Nodes => return mounts.nodes(plan.namespaces.id_maps.as_ref()),
             Request::RunHooks => {
                 // Hooks may look at the state, and kill the runtime: what is undone after
                 // that has to be found.

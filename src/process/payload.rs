@@ -101,7 +101,6 @@ pub fn prepare(
     check_working_directory(&process.cwd)?;
     let env = environment(process);
     let path = find_program(&process.args[0], &env, executable)?;
-    keep_descriptors(descriptors)?;
     Ok(Program {
         path,
         args: process.args.clone(),
@@ -369,18 +368,6 @@ pub fn no_execution(shown: &str, errno: Errno) -> Error {
         Errno::EACCES => error.with_hint("the file lacks the execute bit for the container's user, or lies on a mount with noexec"),
         _ => error,
     }
-}
-
-/// Clears close-on-exec on the descriptors that the payload keeps.
-fn keep_descriptors(descriptors: Descriptors) -> Result<()> {
-    for fd in 3..descriptors.first_closed() {
-        kernel::keep_on_exec(fd as i32).map_err(|errno| {
-            Error::syscall("fcntl", format_args!("{fd}, F_SETFD, 0"), errno as i32).within(format!(
-                "--preserve-fds: file descriptor {fd} was not passed to the runtime"
-            ))
-        })?;
-    }
-    Ok(())
 }
 
 /// The CPUs of process.execCPUAffinity.final, set last.

@@ -29,6 +29,8 @@ pub enum Request {
     NetDevices,
     /// Open the source of this mount of the plan for me. The answer carries it.
     MountFd(usize),
+    /// Make the device nodes of config.json for me. The answer carries them, or nothing.
+    Nodes,
     /// Run the prestart and createRuntime hooks.
     RunHooks,
     /// Here is the master of the terminal.

@@ -12,6 +12,7 @@ use nix::sys::stat::SFlag;
 
 use super::beneath::Root;
 use super::bind::Tree;
+use super::nodes::Nodes;
 use crate::error::{Context as _, Error, Result};
 use crate::plan::ContainerPath;
 use crate::plan::rootfs::{Device, DeviceKind};
@@ -49,15 +50,16 @@ impl<'r> Directories<'r> {
     }
 }
 
-/// Makes the plan's devices. The umask has to be zero.
-pub fn make(directories: &mut Directories<'_>, devices: &[Device]) -> Result<()> {
+/// Makes the plan's devices, or attaches those of `nodes`. The umask has to be zero.
+pub fn make(directories: &mut Directories<'_>, devices: &[Device], mut nodes: Nodes) -> Result<()> {
     for device in devices {
-        at_place(device, make_one(directories, device))?;
+        let node = nodes.remove(device.index);
+        at_place(device, make_one(directories, device, node))?;
     }
     Ok(())
 }
 
-fn at_place(device: &Device, made: Result<()>) -> Result<()> {
+pub fn at_place(device: &Device, made: Result<()>) -> Result<()> {
     match device.index {
         Some(i) => made.at(&format!("/linux/devices/{i}"), || {
             format!("linux.devices[{i}] ({})", device.path)
@@ -66,9 +68,12 @@ fn at_place(device: &Device, made: Result<()>) -> Result<()> {
     }
 }
 
-fn make_one(directories: &mut Directories<'_>, device: &Device) -> Result<()> {
+fn make_one(directories: &mut Directories<'_>, device: &Device, node: Option<Tree>) -> Result<()> {
     let (directory, name) = directories.parent(&device.path)?;
     let name = sys::file::c_name(name)?;
+    if let Some(tree) = node {
+        return cover(directory, &name, tree);
+    }
     // A user namespace may make a fifo itself.
     if device.bind && device.kind != DeviceKind::Fifo {
         return bind_host_node(directory, &name, device);
@@ -116,10 +121,8 @@ fn is_another(device: &Device) -> Error {
 /// What [`make`] will say of the nodes that it has to bind from the host.
 ///
 /// Runs in: parent.
-pub fn foresee(devices: &[Device]) -> Vec<Error> {
-    let bound = devices
-        .iter()
-        .filter(|device| device.bind && device.kind != DeviceKind::Fifo);
+pub fn foresee<'a>(devices: impl Iterator<Item = &'a Device>) -> Vec<Error> {
+    let bound = devices.filter(|device| device.bind && device.kind != DeviceKind::Fifo);
     let refused = bound.filter_map(|device| {
         let host = Path::new(device.path.as_str());
         let found = sys::file::open_host(host, OFlag::O_PATH)
@@ -176,7 +179,7 @@ pub fn bind_console(root: &Root, slave: BorrowedFd<'_>) -> Result<()> {
     cover(directory.as_fd(), &sys::file::c_name(name)?, tree)
 }
 
-fn kind(device: &Device) -> SFlag {
+pub fn kind(device: &Device) -> SFlag {
     match device.kind {
         DeviceKind::Character => SFlag::S_IFCHR,
         DeviceKind::Block => SFlag::S_IFBLK,

@@ -20,6 +20,7 @@ mod links;
 mod live;
 mod masks;
 mod mount;
+mod nodes;
 mod pivot;
 mod propagation;
 mod pseudo;
@@ -38,11 +39,14 @@ use crate::plan::namespaces::Namespaces;
 use crate::plan::rootfs::{Mount, Pivot, Rootfs};
 use crate::trace;
 
+use nodes::Nodes;
+
 pub use attributes::{locked, name_locked};
 pub use beneath::Root;
 pub use devices::foresee as foresee_devices;
 pub use instance::detached;
 pub use live::{add, remove};
+pub use nodes::{make as make_nodes, wanted as wanted_nodes};
 pub use restore::lay_out;
 
 /// What the mounts need to know about the rest of the container.
@@ -56,6 +60,8 @@ pub struct Context<'a> {
     /// Gives `mounts[i]` as a detached mount, made elsewhere.
     pub made_elsewhere: &'a dyn Fn(usize) -> Result<OwnedFd>,
     pub elsewhere: Elsewhere,
+    /// Gives the device nodes of [`make_nodes`], where a parent could make some.
+    pub nodes_made_elsewhere: Option<&'a dyn Fn() -> Result<Option<OwnedFd>>>,
 }
 
 /// Which mounts are made elsewhere than in this process.
@@ -119,8 +125,12 @@ fn make(plan: &Rootfs, context: &Context<'_>) -> Result<Prepared> {
         }
     }
     let _step = trace::step("devices, links");
+    let made_nodes = context.nodes_made_elsewhere.map_or(Ok(None), |ask| ask())?;
+    let nodes = made_nodes.map_or(Ok(Nodes::default()), |made| {
+        Nodes::take(&made, &root, plan).at("/linux/devices", || "linux.devices")
+    })?;
     let mut directories = devices::Directories::new(&root);
-    devices::make(&mut directories, &plan.devices)?;
+    devices::make(&mut directories, &plan.devices, nodes)?;
     links::make(&mut directories, &plan.links)?;
     drop(directories);
     let masks =

@@ -94,6 +94,7 @@ fn with_context<T>(kinds: &[Kind], body: impl FnOnce(&Context<'_>) -> T) -> T {
         own_cgroup: None,
         made_elsewhere: &|_| Err(crate::error::Error::system("there is no parent")),
         elsewhere: Elsewhere::IdMapped,
+        nodes_made_elsewhere: None,
     })
 }
 

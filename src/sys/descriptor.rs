@@ -1,8 +1,10 @@
 //! Descriptors by number: those of the caller, and ranges, close_range(2).
 
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd, RawFd};
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 
 use crate::error::{Error, Result};
 
@@ -37,6 +39,31 @@ pub fn was_passed(fd: RawFd) -> bool {
     // SAFETY: reading flags touches no memory.
     let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
     flags >= 0 && flags & libc::FD_CLOEXEC == 0
+}
+
+/// Opens /dev/null as descriptor number `fd`, close-on-exec, unless that is open. All below it
+/// have to be.
+pub fn hold_place(fd: RawFd) -> Result<()> {
+    // SAFETY: reading flags touches no memory.
+    if unsafe { libc::fcntl(fd, libc::F_GETFD) } >= 0 {
+        return Ok(());
+    }
+    let flags = OFlag::O_RDWR | OFlag::O_CLOEXEC;
+    let null = nix::fcntl::open("/dev/null", flags, Mode::empty())
+        .map_err(|errno| Error::syscall("open", "\"/dev/null\"", errno as i32))?;
+    // A number alone from now on.
+    match null.into_raw_fd() {
+        got if got == fd => Ok(()),
+        lower => Err(Error::system(format!("descriptor {lower} is not open"))),
+    }
+}
+
+/// How many descriptors this process may have open, `RLIMIT_NOFILE`.
+pub fn limit() -> u32 {
+    let limit = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE);
+    limit.map_or(u32::MAX, |(soft, _)| {
+        u32::try_from(soft).unwrap_or(u32::MAX)
+    })
 }
 
 /// The number by which another process finds `fd` below /proc/PID/fd.

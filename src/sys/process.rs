@@ -139,13 +139,6 @@ pub fn unshare(flags: u64) -> Result<()> {
         .map_err(|errno| Error::syscall("unshare", clone_flags(flags), errno as i32))
 }
 
-/// Lets the next program have `fd`, whatever flags it had.
-pub fn keep_on_exec(fd: RawFd) -> nix::Result<()> {
-    // SAFETY: setting a flag touches no memory; a number that is not open gives EBADF.
-    let result = unsafe { libc::fcntl(fd, libc::F_SETFD, 0) };
-    Errno::result(result).map(drop)
-}
-
 /// Makes children that end wait to be reaped. A caller that ignores SIGCHLD hands that down,
 /// and the kernel then reaps them itself, with their status (wait(2), NOTES).
 pub fn keep_status_of_children() {

@@ -15,6 +15,7 @@ tests! {
     "runc-run(8)" Compat preserved_descriptors_reach_the_payload;
     "runc-run(8)" Compat descriptors_beyond_the_preserved_ones_do_not;
     "runc-exec(8)" Compat preserved_descriptors_reach_exec;
+    "podman-run(1)" Compat a_preserved_descriptor_behind_missing_ones_reaches_the_payload;
     "sd_listen_fds(3)" Compat listen_fds_reach_the_payload;
     "runc(8)" Compat signals_are_at_their_defaults;
     "runc(8)" Compat no_signal_is_blocked;
@@ -124,6 +125,22 @@ fn preserved_descriptors_reach_exec(case: &Case) -> Verdict {
         parse_line(&outcome.stdout, 1)?[0].text()?,
         "three",
     )
+}
+
+/// As podman calls for `--preserve-fd 9`.
+fn a_preserved_descriptor_behind_missing_ones_reaches_the_payload(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    bundle.answers(&[Ask::ReadFd(9), Ask::Process])?.write()?;
+    let call = case
+        .runtime(["run", "--preserve-fds", "7", "--bundle"])
+        .arg(&bundle.dir)
+        .arg(&case.id);
+    let outcome = call.fd(open_file(case, "nine")?, 9).run()?.succeeded()?;
+    let answers = parse_line(&outcome.stdout, 2)?;
+    equal("descriptor 9", answers[0].text()?, "nine")?;
+    let seen = above_two(&answers[1].process()?);
+    let seen: Vec<i32> = seen.into_iter().map(|(fd, _)| fd).collect();
+    equal("descriptors above 2", seen, [9])
 }
 
 fn listen_fds_reach_the_payload(case: &Case) -> Verdict {

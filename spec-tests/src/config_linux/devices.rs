@@ -18,6 +18,7 @@ tests! {
     "config-linux.md#devices" Must configured_devices_are_made;
     "config-linux.md#devices" Must a_device_below_a_missing_folder_is_made;
     "config-linux.md#devices" Must mode_and_owner_of_a_device_are_set;
+    "config-linux.md#devices" Must a_device_in_a_user_namespace_is_as_configured;
     "config-linux.md#devices" Must a_fifo_is_made;
     "config-linux.md#devices" Must a_block_device_is_made;
     "config-linux.md#devices" Must a_host_device_is_given_to_a_rootless_container;
@@ -182,6 +183,37 @@ fn mode_and_owner_of_a_device_are_set(case: &Case) -> Verdict {
         (stat.mode, stat.uid, stat.gid),
         (0o640, 1000, 1001),
     )
+}
+
+/// The host has none at these paths, and bound nodes would have the owner and mode of the host's.
+fn a_device_in_a_user_namespace_is_as_configured(case: &Case) -> Verdict {
+    case.need_root()?;
+    let mut bundle = case.bundle()?;
+    bundle.namespace("user");
+    let mapping = json!([{"containerID": 0, "hostID": 200_000, "size": 65536}]);
+    bundle.linux()["uidMappings"] = mapping.clone();
+    bundle.linux()["gidMappings"] = mapping;
+    bundle.linux()["devices"] = json!([
+        {"path": "/dev/a-null", "type": "c", "major": 1, "minor": 3, "fileMode": 0o640, "uid": 1000, "gid": 1001},
+        {"path": "/dev/a-full", "type": "c", "major": 1, "minor": 7, "fileMode": 0o666},
+    ]);
+    let write = Ask::Write {
+        path: "/dev/a-full".into(),
+        text: "x".into(),
+    };
+    let answers = case.run(&mut bundle, &[Ask::Stat("/dev/a-null".into()), write])?;
+    let stat = answers[0].stat()?;
+    equal(
+        "kind, major, minor",
+        (stat.kind.as_str(), stat.major, stat.minor),
+        ("char", 1, 3),
+    )?;
+    equal(
+        "mode, uid, gid",
+        (stat.mode, stat.uid, stat.gid),
+        (0o640, 1000, 1001),
+    )?;
+    answers[1].failed_with("writing to a full device", &[libc::ENOSPC])
 }
 
 fn a_fifo_is_made(case: &Case) -> Verdict {

@@ -11,6 +11,7 @@ use crate::rootfs;
 use crate::security;
 
 const CAP_SYS_RESOURCE: u8 = 24;
+const CAP_MKNOD: u8 = 27;
 
 pub fn findings(plan: &Plan, host: &Host, situation: &Situation) -> Vec<Finding> {
     let may_raise = host.has_capability(CAP_SYS_RESOURCE) && host.in_initial_user_namespace();
@@ -21,7 +22,15 @@ pub fn findings(plan: &Plan, host: &Host, situation: &Situation) -> Vec<Finding>
         false => Privilege::Host,
     };
     let limits = cgroup::foresee(&plan.cgroup, privilege, host.cgroup2.as_ref());
-    let devices = rootfs::foresee_devices(&plan.rootfs.devices);
+    // Then they are made, and not bound from the host.
+    let makes_nodes = plan.namespaces.id_maps.is_some()
+        && host.has_capability(CAP_MKNOD)
+        && host.in_initial_user_namespace();
+    let bound = plan.rootfs.devices.iter();
+    let devices = rootfs::foresee_devices(bound.filter(|device| {
+        let is_made = makes_nodes && device.index.is_some();
+        !is_made
+    }));
     let all = [
         ("rlimits", rlimits),
         ("cgroup", limits),
