@@ -26,7 +26,7 @@ mod tests;
 
 use std::ffi::{CString, OsString};
 use std::io::{Seek, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -50,6 +50,15 @@ pub use outputs::Outputs;
 /// So much of what a hook prints is kept; engines read an error in one read of 8 KiB.
 const KEPT_BYTES: usize = 1024;
 
+/// What may end the wait for a hook before its time.
+pub trait Interruption {
+    /// Readable when it may have come.
+    fn fd(&self) -> BorrowedFd<'_>;
+
+    /// An error if it has.
+    fn check(&self) -> Result<()>;
+}
+
 /// What hooks find where they run.
 pub struct Place<'a> {
     /// The working directory; None: where init is. The specification names none; hooks count
@@ -57,6 +66,7 @@ pub struct Place<'a> {
     directory: Option<&'a Path>,
     /// For a hook that config.json gives no environment.
     env: Vec<CString>,
+    interruption: Option<&'a dyn Interruption>,
 }
 
 impl<'a> Place<'a> {
@@ -70,6 +80,15 @@ impl<'a> Place<'a> {
         Place {
             directory: Some(bundle),
             env: std::env::vars_os().filter_map(entry).collect(),
+            interruption: None,
+        }
+    }
+
+    /// The same for hooks that `interruption` kills.
+    pub fn until(self, interruption: &'a dyn Interruption) -> Place<'a> {
+        Place {
+            interruption: Some(interruption),
+            ..self
         }
     }
 
@@ -79,6 +98,7 @@ impl<'a> Place<'a> {
         Place {
             directory: bundle,
             env: env.to_vec(),
+            interruption: None,
         }
     }
 }
@@ -168,7 +188,8 @@ fn execute(hook: &Hook, state: &[u8], place: &Place, files: &Outputs) -> Result<
     let deadline = hook
         .timeout
         .and_then(|time| Instant::now().checked_add(time));
-    let in_time = follow(&child, &mut outputs, deadline)?;
+    // An interruption drops the child, which kills it.
+    let in_time = follow(&child, &mut outputs, deadline, place.interruption)?;
     if !in_time {
         child.kill();
     }
@@ -221,11 +242,13 @@ fn follow(
     child: &OwnedProcess,
     outputs: &mut [Output; 2],
     deadline: Option<Instant>,
+    interruption: Option<&dyn Interruption>,
 ) -> Result<bool> {
     loop {
         let left = deadline.map(|at| at.saturating_duration_since(Instant::now()));
         let (ended, ready) = {
             let mut fds = vec![PollFd::new(child.as_fd(), PollFlags::POLLIN)];
+            fds.extend(interruption.map(|it| PollFd::new(it.fd(), PollFlags::POLLIN)));
             fds.extend(
                 outputs
                     .iter()
@@ -243,6 +266,7 @@ fn follow(
         }
         if ready {
             outputs.iter_mut().for_each(Output::drain);
+            interruption.map_or(Ok(()), Interruption::check)?;
         }
         if left.is_some_and(|left| left.is_zero()) {
             return Ok(false);

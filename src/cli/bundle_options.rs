@@ -14,6 +14,7 @@ use crate::error::{Error, Phase, Result};
 use crate::host::Host;
 use crate::log;
 use crate::plan::{self, CreateOptions, HostPath, Plan, annotations};
+use crate::process::foreground::Signals;
 use crate::process::parent::{Release, Wishes};
 use crate::state;
 use crate::sys::process::OwnedProcess;
@@ -130,11 +131,17 @@ impl BundleOptions {
     }
 
     /// What the parent is to do of all this.
-    pub fn wishes<'a>(&self, release: Release, bundle: &'a Bundle) -> Result<Wishes<'a>> {
+    pub fn wishes<'a>(
+        &self,
+        release: Release,
+        bundle: &'a Bundle,
+        signals: &'a Signals,
+    ) -> Result<Wishes<'a>> {
         Ok(Wishes {
             release,
             config: &bundle.source,
             console_socket: self.console_socket()?,
+            signals,
         })
     }
 

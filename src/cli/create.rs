@@ -51,7 +51,7 @@ impl Create {
         let slot = trace::during("state directory", || root.reserve(&plan.id))?;
         self.make(&bundle, &plan, slot, &signals, &pidfd_sockets)
             .inspect_err(|_| {
-                late_hooks::run_poststop(&plan.hooks, &record::of_plan(&plan));
+                late_hooks::run_poststop(&plan.hooks, &record::of_plan(&plan), Some(&signals));
             })
     }
 
@@ -65,8 +65,8 @@ impl Create {
         pidfd_sockets: &[PidfdSocket],
     ) -> Result<()> {
         let options = &self.options;
-        let wishes = options.wishes(Release::AtTheGate, bundle)?;
-        let child = parent::create(plan, &slot, &wishes, signals)?;
+        let wishes = options.wishes(Release::AtTheGate, bundle, signals)?;
+        let child = parent::create(plan, &slot, &wishes)?;
         options.announce(&child.process, pidfd_sockets)?;
         slot.keep();
         child.keep();

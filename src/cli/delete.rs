@@ -16,6 +16,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::log;
 use crate::plan::hooks::Hooks;
 use crate::plan::scope::Bus;
+use crate::process::foreground::Signals;
 use crate::state::{CgroupRecord, Container, Manager, Phase, Record, Root, Status};
 use crate::trace;
 
@@ -85,6 +86,7 @@ pub fn remove_own(
     opened: Result<Container>,
     own: &Record,
     hooks: &Hooks,
+    signals: &Signals,
 ) -> Result<()> {
     // What kept it from being opened, as too many open files, may be over.
     let opened = match opened {
@@ -95,7 +97,7 @@ pub fn remove_own(
         Ok(mut container) if container.record.created == own.created => container
             .lock(PATIENCE)
             .and_then(|()| refuse_if_used(&mut container))
-            .and_then(|()| destroy_with(root, container, hooks)),
+            .and_then(|()| destroy_with(root, container, hooks, Some(signals))),
         opened => opened.map(drop),
     };
     match removed {
@@ -158,10 +160,15 @@ fn delete_whatever_it_does(root: &Root, id: &str) -> Result<()> {
 /// Undoes the container. Its init has ended and the lock is held.
 fn destroy(root: &Root, container: Container) -> Result<()> {
     let hooks = late_hooks::read(&container, "poststop");
-    destroy_with(root, container, &hooks)
+    destroy_with(root, container, &hooks, None)
 }
 
-fn destroy_with(root: &Root, container: Container, hooks: &Hooks) -> Result<()> {
+fn destroy_with(
+    root: &Root,
+    container: Container,
+    hooks: &Hooks,
+    signals: Option<&Signals>,
+) -> Result<()> {
     trace::during("cgroup", || remove_cgroup(root, &container.record))?;
     let _step = trace::step("state");
     if let Some(groups) = &container.record.resctrl {
@@ -169,7 +176,7 @@ fn destroy_with(root: &Root, container: Container, hooks: &Hooks) -> Result<()> 
     }
     let record = container.record.clone();
     container.remove()?;
-    late_hooks::run_poststop(hooks, &record);
+    late_hooks::run_poststop(hooks, &record, signals);
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::hooks;
 use crate::log;
 use crate::plan::hooks::Hooks;
+use crate::process::foreground::Signals;
 use crate::process::record::for_hooks;
 use crate::state::{Container, Record, Status};
 
@@ -40,24 +41,28 @@ fn may_name(source: &[u8], key: &str) -> bool {
 }
 
 /// Runs the poststart hooks in their order up to the first that fails.
-pub fn run_poststart(hooks: &Hooks, record: &Record) -> Result<()> {
+pub fn run_poststart(hooks: &Hooks, record: &Record, signals: &Signals) -> Result<()> {
     if hooks.poststart.is_empty() {
         return Ok(());
     }
     let state = for_hooks(record, Status::Running)?;
     let outputs = hooks::Outputs::open(hooks)?;
-    let place = hooks::Place::outside(&record.bundle);
+    let place = hooks::Place::outside(&record.bundle).until(signals);
     hooks::run(&hooks.poststart, &state, &place, &outputs)
 }
 
-/// Runs all of the poststop hooks, when nothing else is left of the container.
-pub fn run_poststop(hooks: &Hooks, record: &Record) {
+/// Runs all of the poststop hooks, when nothing else is left of the container. `signals` are those
+/// of a caller that has them blocked.
+pub fn run_poststop(hooks: &Hooks, record: &Record, signals: Option<&Signals>) {
     if hooks.poststop.is_empty() {
         return;
     }
     let run = |outputs: &hooks::Outputs| -> Result<Vec<Error>> {
         let state = for_hooks(record, Status::Stopped)?;
-        let place = hooks::Place::outside(&record.bundle);
+        let mut place = hooks::Place::outside(&record.bundle);
+        if let Some(signals) = signals {
+            place = place.until(signals);
+        }
         Ok(hooks::run_all(&hooks.poststop, &state, &place, outputs))
     };
     // A file that is lost is no reason not to clean up.

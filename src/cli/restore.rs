@@ -83,7 +83,7 @@ impl Restore {
         let restored = self
             .make(&bundle, &plan, slot, &wishes, &signals, &pidfd_sockets)
             .inspect_err(|_| {
-                late_hooks::run_poststop(&plan.hooks, &record::of_plan(&plan));
+                late_hooks::run_poststop(&plan.hooks, &record::of_plan(&plan), Some(&signals));
             })?;
         if self.detach {
             restored.keep();
@@ -92,7 +92,7 @@ impl Restore {
         let record = restored.record.clone();
         let opened = root.open(&record.id);
         let status = restored.attend(&signals);
-        delete::remove_own(&root, opened, &record, &plan.hooks)?;
+        delete::remove_own(&root, opened, &record, &plan.hooks, &signals)?;
         status
     }
 
@@ -109,7 +109,7 @@ impl Restore {
         let external = External::plan(bundle)?;
         let restored = restore::restore(plan, &external, &slot, wishes, signals)?;
         self.options.announce(&restored.process, pidfd_sockets)?;
-        late_hooks::run_poststart(&plan.hooks, &restored.record)?;
+        late_hooks::run_poststart(&plan.hooks, &restored.record, signals)?;
         slot.keep();
         Ok(restored)
     }

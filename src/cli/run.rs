@@ -64,7 +64,7 @@ impl Run {
         let (child, relay) = self
             .start(&bundle, &plan, slot, &signals, &pidfd_sockets)
             .inspect_err(|_| {
-                late_hooks::run_poststop(&plan.hooks, &record::of_plan(&plan));
+                late_hooks::run_poststop(&plan.hooks, &record::of_plan(&plan), Some(&signals));
             })?;
         if self.detach {
             let waited = match relay {
@@ -82,7 +82,7 @@ impl Run {
         let status = child.attend(&signals, relay);
         if let Some(opened) = opened {
             let _step = trace::step("removal");
-            delete::remove_own(&root, opened, &record, &hooks)?;
+            delete::remove_own(&root, opened, &record, &hooks, &signals)?;
         }
         status
     }
@@ -97,12 +97,12 @@ impl Run {
         pidfd_sockets: &[PidfdSocket],
     ) -> Result<(Child, Option<Relay>)> {
         let options = &self.options;
-        let wishes = options.wishes(Release::ByParent, bundle)?;
-        let mut child = parent::create(plan, &slot, &wishes, signals)?;
+        let wishes = options.wishes(Release::ByParent, bundle, signals)?;
+        let mut child = parent::create(plan, &slot, &wishes)?;
         options.announce(&child.process, pidfd_sockets)?;
         let relay = self.relay(&slot, &child)?;
-        child.release()?;
-        late_hooks::run_poststart(&plan.hooks, &child.record)?;
+        child.release(signals)?;
+        late_hooks::run_poststart(&plan.hooks, &child.record, signals)?;
         slot.keep();
         Ok((child, relay))
     }

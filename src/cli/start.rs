@@ -41,26 +41,28 @@ impl Start {
     fn start(&self, global: &Global) -> Result<()> {
         let mut container = global.root()?.open(&self.id)?;
         container.lock(PATIENCE)?;
-        refuse_unless_created(container.status()?)?;
+        refuse_unless_created(container.status_by_name()?)?;
         let relay = relay(&container)?;
         let cgroup = processes::cgroup(&container.record)?;
         let above = cgroup.as_ref().filter(|_| is_unit(&container.record));
         let above = above.map(Above::of);
-        let opened = gate::pass(container.dir(), || {
+        let signals = Signals::block()?;
+        let opened = gate::pass(container.dir(), &signals, || {
             let limit = cgroup.as_ref().and_then(Handle::out_of_memory);
             limit.or_else(|| above.as_ref()?.out_of_memory())
         });
         // Failed or not, the gate has been gone through once: what is left is a container
         // that runs or one that has stopped.
         container.remove_gate()?;
-        opened?;
+        // A signal to this process ends what init may still be at.
+        opened.or_else(|error| processes::end_init(&container).and(Err(error)))?;
         let hooks = late_hooks::read(&container, "poststart");
-        late_hooks::run_poststart(&hooks, &container.record)
+        late_hooks::run_poststart(&hooks, &container.record, &signals)
             .or_else(|error| processes::end_init(&container).and(Err(error)))?;
         // What follows may take as long as the payload likes: others may stop it meanwhile.
         container.unlock();
         match (relay, container.pidfd()?) {
-            (Some(relay), Some(init)) => relay.wait_until_ready(init.as_fd(), &Signals::block()?),
+            (Some(relay), Some(init)) => relay.wait_until_ready(init.as_fd(), &signals),
             _ => Ok(()),
         }
     }

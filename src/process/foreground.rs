@@ -15,6 +15,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::error::{Error, Result};
+use crate::hooks::Interruption;
 use crate::sys::check;
 use crate::sys::process::{self as kernel, OwnedProcess};
 use crate::terminal::Foreground as Terminal;
@@ -58,17 +59,8 @@ impl Signals {
             {
                 return Ok(());
             }
-            if fds[0].revents().is_some_and(|r| !r.is_empty())
-                && let Some(signal) = self.next()?
-                && matches!(
-                    signal,
-                    libc::SIGHUP | libc::SIGINT | libc::SIGQUIT | libc::SIGTERM
-                )
-            {
-                return Err(Error::system(format!(
-                    "interrupted by {}",
-                    kernel::signal_name(signal)
-                )));
+            if fds[0].revents().is_some_and(|r| !r.is_empty()) {
+                self.check()?;
             }
         }
     }
@@ -79,6 +71,23 @@ impl Signals {
             Ok(Some(info)) => Ok(Some(info.ssi_signo as i32)),
             Ok(None) | Err(Errno::EINTR) => Ok(None),
             Err(errno) => Err(Error::syscall("read", "signalfd", errno as i32)),
+        }
+    }
+}
+
+impl Interruption for Signals {
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.source.as_fd()
+    }
+
+    /// The next signal, if it asks this process to end. Others are passed over.
+    fn check(&self) -> Result<()> {
+        match self.next()? {
+            Some(signal @ (libc::SIGHUP | libc::SIGINT | libc::SIGQUIT | libc::SIGTERM)) => {
+                let name = kernel::signal_name(signal);
+                Err(Error::system(format!("interrupted by {name}")))
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::error::{Context, Error, Phase, Result};
 use crate::sys::{memory::SharedWord, socket};
 use crate::trace;
 
+use super::foreground::Signals;
 use super::wire::{Frame, Wire};
 use super::{payload, post_mortem};
 
@@ -61,11 +62,12 @@ impl AsFd for Gate {
 /// has ended before, `out_of_memory` answers the limit that was too low, in words, if one was.
 pub fn pass(
     state_directory: BorrowedFd<'_>,
+    signals: &Signals,
     out_of_memory: impl FnOnce() -> Option<String>,
 ) -> Result<()> {
     let _step = trace::step("waits for execve");
     let (wire, outcome) = open(state_directory)?;
-    let conclusion = outcome.await_conclusion(&wire)?;
+    let conclusion = outcome.await_conclusion(&wire, signals)?;
     conclusion.judge(|| post_mortem::of_stranger(out_of_memory()))
 }
 
@@ -138,9 +140,14 @@ impl Outcome {
     }
 
     /// Reads the wire to its end and then the word.
-    pub fn await_conclusion(&self, wire: &Wire) -> Result<Conclusion> {
+    pub fn await_conclusion(&self, wire: &Wire, signals: &Signals) -> Result<Conclusion> {
         let _step = trace::last_step_of("init", payload::LAST_STEP);
-        while let Some((frame, _)) = wire.receive()? {
+        loop {
+            // A hook of init's may take as long as it likes.
+            signals.wait_for(wire.as_fd())?;
+            let Some((frame, _)) = wire.receive()? else {
+                break;
+            };
             match frame {
                 Frame::Failed(error) => return Err(error.in_phase(Phase::Init)),
                 Frame::Aside(aside) => aside.pass_on(),

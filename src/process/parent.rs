@@ -47,6 +47,8 @@ pub struct Wishes<'a> {
     pub config: &'a [u8],
     /// Where the terminal's master is to be sent.
     pub console_socket: Option<HostPath>,
+    /// One of these may end it all before init is ready.
+    pub signals: &'a Signals,
 }
 
 /// A container whose init is ready. Dropped, it is killed and undone.
@@ -66,7 +68,7 @@ pub struct Child {
 /// Makes the container up to the point where only execve is left.
 ///
 /// Errors undo everything; the state directory is the caller's `slot`.
-pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) -> Result<Child> {
+pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>) -> Result<Child> {
     security::require_support(&plan.process)?;
     security::require_mount_label_support(plan.rootfs.mount_label.as_ref())?;
     let mut record = record::of_plan(plan);
@@ -143,7 +145,7 @@ pub fn create(plan: &Plan, slot: &Slot, wishes: &Wishes<'_>, signals: &Signals) 
         resctrl: None,
     };
     child.confine(plan)?;
-    child.serve(plan, slot, wishes, signals)?;
+    child.serve(plan, slot, wishes)?;
     Ok(child)
 }
 
@@ -203,13 +205,7 @@ impl Child {
     }
 
     /// Answers init until it is ready.
-    fn serve(
-        &mut self,
-        plan: &Plan,
-        slot: &Slot,
-        wishes: &Wishes<'_>,
-        signals: &Signals,
-    ) -> Result<()> {
+    fn serve(&mut self, plan: &Plan, slot: &Slot, wishes: &Wishes<'_>) -> Result<()> {
         let mut order = Order::default();
         let mut mounts = Mounts::new(&plan.rootfs);
         if plan.namespaces.joins(Namespace::User) {
@@ -217,7 +213,7 @@ impl Child {
         }
         self.draft_created(slot)?;
         loop {
-            signals.wait_for(self.wire.as_fd())?;
+            wishes.signals.wait_for(self.wire.as_fd())?;
             match self.wire.receive()? {
                 Some((Frame::Aside(aside), _)) => aside.pass_on(),
                 Some((Frame::Failed(error), _)) => {
@@ -287,7 +283,7 @@ impl Child {
                 // that has to be found.
                 slot.save(&self.record)?;
                 let state = record::for_hooks(&self.record, Status::Creating)?;
-                let place = hooks::Place::outside(plan.bundle.as_path());
+                let place = hooks::Place::outside(plan.bundle.as_path()).until(wishes.signals);
                 let outputs = &self.hook_outputs;
                 hooks::run(&plan.hooks.prestart, &state, &place, outputs)?;
                 hooks::run(&plan.hooks.create_runtime, &state, &place, outputs)?;
@@ -352,10 +348,10 @@ impl Child {
     }
 
     /// `rt run`: lets the payload go and waits until it is at execve.
-    pub fn release(&mut self) -> Result<()> {
+    pub fn release(&mut self, signals: &Signals) -> Result<()> {
         let _step = trace::step("waits for execve");
         self.wire.answer(None)?;
-        let conclusion = self.outcome.await_conclusion(&self.wire)?;
+        let conclusion = self.outcome.await_conclusion(&self.wire, signals)?;
         conclusion.judge(|| self.post_mortem("before the program started"))
     }
 

@@ -115,6 +115,7 @@ pub fn restore(
         plan,
         slot,
         wishes,
+        signals,
         hook_outputs,
         record,
         terminal: None,
@@ -209,6 +210,7 @@ struct Making<'a> {
     plan: &'a Plan,
     slot: &'a Slot,
     wishes: &'a Wishes<'a>,
+    signals: &'a Signals,
     hook_outputs: hooks::Outputs,
     record: Record,
     terminal: Option<Foreground>,
@@ -237,7 +239,7 @@ impl Making<'_> {
         // Hooks may look at the state.
         self.slot.save(&self.record)?;
         let state = record::for_hooks(&self.record, Status::Creating)?;
-        let place = hooks::Place::outside(self.plan.bundle.as_path());
+        let place = hooks::Place::outside(self.plan.bundle.as_path()).until(self.signals);
         hooks::run(&hooks.prestart, &state, &place, &self.hook_outputs)?;
         hooks::run(&hooks.create_runtime, &state, &place, &self.hook_outputs)
     }

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, fstatfs};
 use serde::Serialize;
@@ -10,7 +11,7 @@ use serde::Serialize;
 use super::directory::{self, Directory, Lock};
 use super::{CgroupRecord, GATE, Phase, Record};
 use crate::error::{Error, Kind, Result};
-use crate::sys::{check, file};
+use crate::sys::{check, file, socket};
 
 /// runtime-spec runtime.md#state, and `paused`, which all callers know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -94,7 +95,18 @@ impl Container {
     }
 
     /// What the container is doing now. Reads the record anew where it has just changed.
+    ///
+    /// A `start` that was killed half-way leaves the gate's name, while the payload runs; whoever
+    /// has become that does not listen there any more.
     pub fn status(&mut self) -> Result<Status> {
+        match self.status_by_name()? {
+            Status::Created if !self.is_gate_kept()? => Ok(Status::Running),
+            status => Ok(status),
+        }
+    }
+
+    /// The same for `start`, which finds out by itself whether somebody is at the gate.
+    pub fn status_by_name(&mut self) -> Result<Status> {
         let mut is_alive = self.is_alive()?;
         if self.record.phase == Phase::Creating && !is_alive {
             if !self.is_abandoned()? {
@@ -109,6 +121,14 @@ impl Container {
             Phase::Created if self.directory.contains(GATE)? => Status::Created,
             Phase::Created => Status::Running,
         })
+    }
+
+    fn is_gate_kept(&self) -> Result<bool> {
+        match socket::is_listened_to(self.directory.as_fd(), GATE) {
+            // Another user's, who alone may come to it.
+            Err(e) if e.is(Errno::EACCES) || e.is(Errno::EPERM) => Ok(true),
+            kept => kept,
+        }
     }
 
     fn is_alive(&self) -> Result<bool> {
@@ -246,11 +266,13 @@ mod tests {
         record.init = Identity::of(nix::unistd::Pid::this()).unwrap();
         slot.save(&record).unwrap();
         assert_eq!(status(&scratch), Status::Creating);
-        std::fs::write(slot.path().join(GATE), "").unwrap();
+        let gate = socket::listen(slot.dir(), GATE).unwrap();
         record.phase = Phase::Created;
         slot.save(&record).unwrap();
         slot.keep();
         assert_eq!(status(&scratch), Status::Created);
+        drop(gate);
+        assert_eq!(status(&scratch), Status::Running);
         scratch.root().open("a").unwrap().remove_gate().unwrap();
         assert_eq!(status(&scratch), Status::Running);
         let mut container = scratch.root().open("a").unwrap();

@@ -82,7 +82,8 @@ pub fn hide_arguments() {
 }
 
 /// What every program wants before its first line: descriptors 0 to 2 that are taken, so that
-/// no file of ours becomes somebody's standard error, and writes that fail rather than kill.
+/// no file of ours becomes somebody's standard error, and writes that fail rather than kill: to a
+/// pipe without a reader, and beyond a limit of the size of files.
 pub fn prepare() {
     for stream in 0..=2 {
         if !super::descriptor::was_passed(stream)
@@ -93,6 +94,8 @@ pub fn prepare() {
             std::process::abort();
         }
     }
-    // SAFETY: SIG_IGN runs no code of ours.
-    let _ = unsafe { nix::sys::signal::signal(Signal::SIGPIPE, SigHandler::SigIgn) };
+    for signal in [Signal::SIGPIPE, Signal::SIGXFSZ] {
+        // SAFETY: SIG_IGN runs no code of ours.
+        let _ = unsafe { nix::sys::signal::signal(signal, SigHandler::SigIgn) };
+    }
 }

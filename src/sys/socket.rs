@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sys::socket::{
     AddressFamily, Backlog, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType,
     UnixAddr, sockopt,
@@ -32,7 +33,8 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
     )
 }
 
-/// Sends one message, with a descriptor if one is given. Never raises SIGPIPE.
+/// Sends one message, with a descriptor if one is given. Never raises SIGPIPE. EAGAIN: the other
+/// end of a stream did not take all of it in time.
 pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) -> nix::Result<()> {
     let raw: [RawFd; 1] = [fd.map_or(-1, |fd| fd.as_raw_fd())];
     let control = [ControlMessage::ScmRights(&raw)];
@@ -46,7 +48,10 @@ pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], fd: Option<BorrowedFd<'_>>) ->
             None,
         )
     })
-    .map(drop)
+    .and_then(|sent| match sent == bytes.len() {
+        true => Ok(()),
+        false => Err(Errno::EAGAIN),
+    })
 }
 
 /// Receives one message into `buffer`: its length (0 when the other end is gone) and the
@@ -102,7 +107,7 @@ pub fn end_of_words(socket: BorrowedFd<'_>) {
 /// sun_path holds 107 bytes, less than the state path of a rootless docker, so the address
 /// goes through /proc/self/fd.
 pub fn listen(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
-    let socket = new_socket()?;
+    let socket = new_socket(SockFlag::empty())?;
     let path = through_proc(directory, name);
     let address = check(UnixAddr::new(path.as_str()), "bind", &path)?;
     check(
@@ -120,7 +125,7 @@ pub fn listen(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
 
 /// Connects to the socket at `directory`/`name`.
 pub fn connect(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
-    let socket = new_socket()?;
+    let socket = new_socket(SockFlag::empty())?;
     let path = through_proc(directory, name);
     let address = check(UnixAddr::new(path.as_str()), "connect", &path)?;
     check(
@@ -131,23 +136,58 @@ pub fn connect(directory: BorrowedFd<'_>, name: &str) -> Result<OwnedFd> {
     Ok(socket)
 }
 
+/// Whether somebody listens at `directory`/`name`, busy or not. False also where there is no such
+/// name. Who listens sees a connection that ends.
+pub fn is_listened_to(directory: BorrowedFd<'_>, name: &str) -> Result<bool> {
+    let socket = new_socket(SockFlag::SOCK_NONBLOCK)?;
+    let path = through_proc(directory, name);
+    let address = check(UnixAddr::new(path.as_str()), "connect", &path)?;
+    match nix::sys::socket::connect(socket.as_raw_fd(), &address) {
+        Ok(()) | Err(Errno::EAGAIN) => Ok(true),
+        Err(Errno::ECONNREFUSED | Errno::ENOENT) => Ok(false),
+        failed => check(failed, "connect", format_args!("{name:?}")).map(|()| true),
+    }
+}
+
 /// Connects to the stream socket at `path`, which may be longer than the 107 bytes that
-/// sun_path holds.
+/// sun_path holds. EAGAIN, there and at a later [`send`]: whoever listens takes nothing for 30 s.
 pub fn connect_stream(path: &Path) -> Result<OwnedFd> {
     const SUN_PATH_MAX: usize = 107;
+    const PATIENCE: Duration = Duration::from_secs(30);
+    let socket = check(
+        nix::sys::socket::socket(
+            AddressFamily::Unix,
+            SockType::Stream,
+            SockFlag::SOCK_CLOEXEC,
+            None,
+        ),
+        "socket",
+        "AF_UNIX, SOCK_STREAM",
+    )?;
+    set_patience(&socket, PATIENCE)?;
+    let connect = |path: &Path| {
+        UnixAddr::new(path)
+            .and_then(|address| nix::sys::socket::connect(socket.as_raw_fd(), &address))
+    };
     let connected = match (path.parent(), path.file_name()) {
         (Some(parent), Some(name)) if path.as_os_str().len() > SUN_PATH_MAX => {
-            let directory = std::fs::File::open(parent);
-            directory.and_then(|directory| {
-                let through = format!("/proc/self/fd/{}", directory.as_raw_fd());
-                UnixStream::connect(Path::new(&through).join(name))
-            })
+            let directory = super::file::open_host(parent, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+            let through = format!("/proc/self/fd/{}", directory.as_raw_fd());
+            connect(&Path::new(&through).join(name))
         }
-        _ => UnixStream::connect(path),
+        _ => connect(path),
     };
-    connected
-        .map(OwnedFd::from)
-        .map_err(|e| Error::io("connect", path, &e))
+    check(connected, "connect", format_args!("{path:?}"))?;
+    Ok(socket)
+}
+
+fn set_patience(socket: &OwnedFd, patience: Duration) -> Result<()> {
+    let limit = TimeVal::new(patience.as_secs() as i64, 0);
+    check(
+        nix::sys::socket::setsockopt(socket, sockopt::SendTimeout, &limit),
+        "setsockopt",
+        "SO_SNDTIMEO",
+    )
 }
 
 /// A datagram socket at `directory`/`name` that every user may send to. What is there by that
@@ -176,12 +216,7 @@ pub fn connect_datagram(address: &OsStr, patience: Duration) -> Result<OwnedFd> 
     };
     let target = check(given, "connect", format_args!("{address:?}"))?;
     let socket = new_datagram_socket(SockFlag::empty())?;
-    let limit = TimeVal::new(patience.as_secs() as i64, 0);
-    check(
-        nix::sys::socket::setsockopt(&socket, sockopt::SendTimeout, &limit),
-        "setsockopt",
-        "SO_SNDTIMEO",
-    )?;
+    set_patience(&socket, patience)?;
     check(
         nix::sys::socket::connect(socket.as_raw_fd(), &target),
         "connect",
@@ -223,12 +258,12 @@ pub fn accept(listener: BorrowedFd<'_>) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
-fn new_socket() -> Result<OwnedFd> {
+fn new_socket(flags: SockFlag) -> Result<OwnedFd> {
     check(
         nix::sys::socket::socket(
             AddressFamily::Unix,
             SockType::SeqPacket,
-            SockFlag::SOCK_CLOEXEC,
+            SockFlag::SOCK_CLOEXEC | flags,
             None,
         ),
         "socket",

@@ -2,7 +2,7 @@
 //!
 //! Runs in: init after pivot, and enter; before the change of user.
 
-use std::io::{stderr, stdin, stdout};
+use std::io::{IsTerminal, stderr, stdin, stdout};
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -18,7 +18,8 @@ use crate::sys::check;
 /// /dev/null for the container's: through /proc/self/fd a payload sees the mount behind one.
 ///
 /// A stream that cannot be given away is left as it is: it may belong to somebody else, and
-/// whoever reads and writes it by its descriptor needs no right.
+/// whoever reads and writes it by its descriptor needs no right. So is a device of the host other
+/// than a terminal, which its owner could close to all others.
 pub fn adapt_streams(uid: u32) -> Result<()> {
     let mut null = None;
     for number in 0..3 {
@@ -32,7 +33,7 @@ pub fn adapt_streams(uid: u32) -> Result<()> {
             if let Some(null) = &null {
                 replace(number, null)?;
             }
-        } else if stat.st_uid != uid {
+        } else if stat.st_uid != uid && !is_shared_device(number, &stat) {
             match number {
                 0 => give_to(stdin(), uid),
                 1 => give_to(stdout(), uid),
@@ -56,6 +57,16 @@ pub fn give_to(stream: impl AsFd, uid: u32) {
             )
         });
     }
+}
+
+fn is_shared_device(number: u32, stat: &FileStat) -> bool {
+    let kind = SFlag::from_bits_truncate(stat.st_mode & libc::S_IFMT);
+    let is_terminal = || match number {
+        0 => stdin().is_terminal(),
+        1 => stdout().is_terminal(),
+        _ => stderr().is_terminal(),
+    };
+    kind == SFlag::S_IFBLK || (kind == SFlag::S_IFCHR && !is_terminal())
 }
 
 /// None where the stream is not open.

@@ -1,14 +1,16 @@
 //! Reaching the host's tree through descriptors and directories that the runtime has open
 
 use std::fs::File;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use serde_json::json;
 
 use crate::harness::capability::{NAMES, have};
 use crate::harness::case::Case;
 use crate::harness::container::parse_line;
-use crate::harness::verdict::{Verdict, fail};
+use crate::harness::verdict::{Verdict, equal, fail, skip};
 use crate::probe::ask::{Answer, Ask};
 use crate::tests;
 
@@ -23,6 +25,7 @@ tests! {
     "CVE-2016-9962" Attack the_host_cannot_be_reached_with_ptrace_either;
     "CVE-2016-9962" Attack the_host_cannot_be_reached_through_a_container_that_joins_the_pod;
     "" Attack the_callers_command_line_is_not_to_be_read_in_the_pod;
+    "" Attack a_device_as_a_stream_does_not_become_the_payloads;
 }
 
 const SECRET: &str = "secret of the host";
@@ -254,4 +257,21 @@ fn the_callers_command_line_is_not_to_be_read_in_the_pod(case: &Case) -> Verdict
         }
     }
     Ok(())
+}
+
+/// Who owns a device of the host's can close it to everybody else.
+fn a_device_as_a_stream_does_not_become_the_payloads(case: &Case) -> Verdict {
+    case.need_root()?;
+    let mut bundle = case.bundle()?;
+    bundle.process()["user"] = json!({"uid": 1000, "gid": 1000});
+    bundle.args(&["/bin/probe", "exit", "17"]);
+    let zero = case.dir.join("zero");
+    let mode = Mode::from_bits_truncate(0o666);
+    if let Err(errno) = mknod(&zero, SFlag::S_IFCHR, mode, makedev(1, 5)) {
+        return skip(format!("no node of a device can be made: {errno}"));
+    }
+    let device = File::options().read(true).write(true).open(&zero)?;
+    let call = case.run_call(&bundle)?.stdin(device);
+    call.run()?.ended_with(17)?;
+    equal("the owner", zero.metadata()?.uid(), 0)
 }

@@ -14,6 +14,7 @@ mod errors;
 mod events;
 mod exec;
 mod features;
+mod interrupts;
 mod kill;
 mod mounts;
 mod nested;
@@ -53,6 +54,7 @@ pub const TESTS: &[&[Test]] = &[
     update::TESTS,
     spec::TESTS,
     crash::TESTS,
+    interrupts::TESTS,
     nested::TESTS,
     notify::TESTS,
     features::TESTS,
