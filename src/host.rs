@@ -17,6 +17,8 @@ pub use cgroup::parse_own as parse_own_cgroup;
 pub use identity::UserNamespace;
 pub use subordinate::Subordinate;
 
+use serde::Serialize;
+
 use crate::error::Result;
 
 /// Capabilities by number, capabilities(7).
@@ -26,7 +28,7 @@ pub const CAP_NET_ADMIN: u8 = 12;
 pub const CAP_SYS_ADMIN: u8 = 21;
 
 /// One line of a uid_map or gid_map, user_namespaces(7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct IdRange {
     pub inside: u32,
     pub outside: u32,

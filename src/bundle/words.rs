@@ -24,45 +24,36 @@ pub const RLIMITS: [&str; 16] = [
 ];
 
 /// sched(7).
-pub fn scheduling_policy(name: &str) -> Option<u32> {
-    Some(match name {
-        "SCHED_OTHER" => 0,
-        "SCHED_FIFO" => 1,
-        "SCHED_RR" => 2,
-        "SCHED_BATCH" => 3,
-        "SCHED_ISO" => 4,
-        "SCHED_IDLE" => 5,
-        "SCHED_DEADLINE" => 6,
-        _ => return None,
-    })
-}
+pub const SCHEDULING_POLICIES: &[(&str, u64)] = &[
+    ("SCHED_OTHER", 0),
+    ("SCHED_FIFO", 1),
+    ("SCHED_RR", 2),
+    ("SCHED_BATCH", 3),
+    ("SCHED_ISO", 4),
+    ("SCHED_IDLE", 5),
+    ("SCHED_DEADLINE", 6),
+];
 
 /// sched_setattr(2).
-pub fn scheduling_flag(name: &str) -> Option<u64> {
-    Some(match name {
-        "SCHED_FLAG_RESET_ON_FORK" => 0x01,
-        "SCHED_FLAG_RECLAIM" => 0x02,
-        "SCHED_FLAG_DL_OVERRUN" => 0x04,
-        "SCHED_FLAG_KEEP_POLICY" => 0x08,
-        "SCHED_FLAG_KEEP_PARAMS" => 0x10,
-        "SCHED_FLAG_UTIL_CLAMP_MIN" => 0x20,
-        "SCHED_FLAG_UTIL_CLAMP_MAX" => 0x40,
-        _ => return None,
-    })
-}
+pub const SCHEDULING_FLAGS: &[(&str, u64)] = &[
+    ("SCHED_FLAG_RESET_ON_FORK", 0x01),
+    ("SCHED_FLAG_RECLAIM", 0x02),
+    ("SCHED_FLAG_DL_OVERRUN", 0x04),
+    ("SCHED_FLAG_KEEP_POLICY", 0x08),
+    ("SCHED_FLAG_KEEP_PARAMS", 0x10),
+    ("SCHED_FLAG_UTIL_CLAMP_MIN", 0x20),
+    ("SCHED_FLAG_UTIL_CLAMP_MAX", 0x40),
+];
 
 /// ioprio_set(2).
-pub fn io_class(name: &str) -> Option<u32> {
-    Some(match name {
-        "IOPRIO_CLASS_RT" => 1,
-        "IOPRIO_CLASS_BE" => 2,
-        "IOPRIO_CLASS_IDLE" => 3,
-        _ => return None,
-    })
-}
+pub const IO_CLASSES: &[(&str, u64)] = &[
+    ("IOPRIO_CLASS_RT", 1),
+    ("IOPRIO_CLASS_BE", 2),
+    ("IOPRIO_CLASS_IDLE", 3),
+];
 
 /// set_mempolicy(2).
-pub const MEMORY_MODES: &[(&str, i32)] = &[
+pub const MEMORY_MODES: &[(&str, u64)] = &[
     ("MPOL_BIND", 2),
     ("MPOL_DEFAULT", 0),
     ("MPOL_INTERLEAVE", 3),
@@ -73,11 +64,23 @@ pub const MEMORY_MODES: &[(&str, i32)] = &[
 ];
 
 /// set_mempolicy(2); each is or-ed to the mode.
-pub const MEMORY_FLAGS: &[(&str, i32)] = &[
+pub const MEMORY_FLAGS: &[(&str, u64)] = &[
     ("MPOL_F_NUMA_BALANCING", 1 << 13),
     ("MPOL_F_RELATIVE_NODES", 1 << 14),
     ("MPOL_F_STATIC_NODES", 1 << 15),
 ];
+
+pub fn scheduling_policy(name: &str) -> Option<u32> {
+    number_of(SCHEDULING_POLICIES, name)
+}
+
+pub fn scheduling_flag(name: &str) -> Option<u64> {
+    number_of(SCHEDULING_FLAGS, name)
+}
+
+pub fn io_class(name: &str) -> Option<u32> {
+    number_of(IO_CLASSES, name)
+}
 
 pub fn memory_mode(name: &str) -> Option<i32> {
     number_of(MEMORY_MODES, name)
@@ -87,9 +90,9 @@ pub fn memory_flag(name: &str) -> Option<i32> {
     number_of(MEMORY_FLAGS, name)
 }
 
-fn number_of(table: &[(&str, i32)], name: &str) -> Option<i32> {
+fn number_of<N: TryFrom<u64>>(table: &[(&str, u64)], name: &str) -> Option<N> {
     let row = table.iter().find(|(word, _)| *word == name);
-    row.map(|(_, number)| *number)
+    row.and_then(|(_, number)| N::try_from(*number).ok())
 }
 
 /// The numbers of a list such as `0-3,7`, cpuset(7) "List format", in order and once each.

@@ -20,15 +20,34 @@ use crate::state;
 use crate::sys::process::OwnedProcess;
 use crate::trace;
 
+/// The options that the plan depends on; `plan` has no others.
 #[derive(Args, Clone, Debug)]
-pub struct BundleOptions {
+pub struct PlanOptions {
     /// Directory of the bundle, which holds config.json
     #[arg(short, long, value_name = "DIR", default_value = ".")]
-    pub bundle: PathBuf,
+    bundle: PathBuf,
 
     /// Read this file in place of config.json
     #[arg(short = 'f', long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
+    config: Option<PathBuf>,
+
+    /// Change the root by a mount and chroot(2), where pivot_root(2) cannot (a ramdisk)
+    #[arg(long)]
+    no_pivot: bool,
+
+    /// Stay in the caller's session keyring
+    #[arg(long)]
+    no_new_keyring: bool,
+
+    /// Keep N more descriptors open in the payload, behind the three streams and LISTEN_FDS
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    preserve_fds: u32,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct BundleOptions {
+    #[command(flatten)]
+    plan: PlanOptions,
 
     /// Unix socket that receives the master end of the payload's terminal
     #[arg(long, value_name = "PATH")]
@@ -42,39 +61,30 @@ pub struct BundleOptions {
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
 
-    /// Change the root by a mount and chroot(2), where pivot_root(2) cannot (a ramdisk)
-    #[arg(long)]
-    pub no_pivot: bool,
-
-    /// Stay in the caller's session keyring
-    #[arg(long)]
-    pub no_new_keyring: bool,
-
-    /// Keep N more descriptors open in the payload, behind the three streams and LISTEN_FDS
-    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
-    pub preserve_fds: u32,
-
     /// Name of the container
     #[arg(value_name = "CONTAINER")]
     pub id: String,
 }
 
-impl BundleOptions {
-    /// Reads the bundle and decides everything; changes nothing.
-    pub fn plan(&self, verb: &str, global: &Global) -> Result<(Bundle, Plan)> {
+impl PlanOptions {
+    /// Reads the bundle and decides everything about the container `id`; changes nothing.
+    pub fn plan(&self, id: &str, verb: &str, global: &Global) -> Result<(Bundle, Plan)> {
         let read = || Bundle::open(&self.bundle, self.config.as_deref());
-        let bundle = state::validate_id(&self.id)
+        let bundle = state::validate_id(id)
             .and_then(|()| trace::during("config.json", read))
-            .map_err(|e| self.name_the_right_call(e, verb).in_phase(Phase::Config))?;
+            .map_err(|e| {
+                self.name_the_right_call(e, id, verb)
+                    .in_phase(Phase::Config)
+            })?;
         let options = CreateOptions {
-            id: self.id.clone(),
+            id: id.to_owned(),
             no_pivot: self.no_pivot,
             no_new_keyring: self.no_new_keyring,
             descriptors: passed::descriptors(self.preserve_fds)?,
             cgroup_manager: global.cgroup_manager().into(),
             rootless: global.rootless().into(),
             notify_directory: match passed::notify_socket() {
-                Some(_) => Some(global.root()?.path().join(&self.id).join(state::NOTIFY)),
+                Some(_) => Some(global.root()?.path().join(id).join(state::NOTIFY)),
                 None => None,
             }
             .map(HostPath::new),
@@ -89,6 +99,27 @@ impl BundleOptions {
             log::warning(|| warning.clone());
         }
         Ok((bundle, plan))
+    }
+
+    /// Where the container's id names the bundle that was meant (`rt create DIR`), the remedy
+    /// is the right call rather than any other.
+    fn name_the_right_call(&self, error: Error, id: &str, verb: &str) -> Error {
+        let meant = Path::new(id);
+        let missing = self.config.is_none() && !self.bundle.join("config.json").exists();
+        if !missing || !meant.join("config.json").is_file() {
+            return error;
+        }
+        let bundle = shell_word(id);
+        error.with_better_hint(format!(
+            "{bundle} is a bundle, and a container needs a name too: rt {verb} --bundle {bundle} NAME"
+        ))
+    }
+}
+
+impl BundleOptions {
+    /// The plan of the container that these options name.
+    pub fn plan(&self, verb: &str, global: &Global) -> Result<(Bundle, Plan)> {
+        self.plan.plan(&self.id, verb, global)
     }
 
     /// A payload in the background with a terminal and nobody at its other end would hang: then a
@@ -148,20 +179,6 @@ impl BundleOptions {
     /// Where the terminal's master goes, absolute.
     pub fn console_socket(&self) -> Result<Option<HostPath>> {
         passed::absolute(self.console_socket.as_deref())
-    }
-
-    /// Where the container's id names the bundle that was meant (`rt create DIR`), the remedy
-    /// is the right call rather than any other.
-    fn name_the_right_call(&self, error: Error, verb: &str) -> Error {
-        let meant = Path::new(&self.id);
-        let missing = self.config.is_none() && !self.bundle.join("config.json").exists();
-        if !missing || !meant.join("config.json").is_file() {
-            return error;
-        }
-        let bundle = shell_word(&self.id);
-        error.with_better_hint(format!(
-            "{bundle} is a bundle, and a container needs a name too: rt {verb} --bundle {bundle} NAME"
-        ))
     }
 }
 

@@ -77,7 +77,7 @@ fn linux() -> Value {
 }
 
 fn memory_policy() -> Value {
-    let names = |table: &[(&'static str, i32)]| -> Vec<&str> {
+    let names = |table: &[(&'static str, u64)]| -> Vec<&str> {
         table.iter().map(|(name, _)| *name).collect()
     };
     json!({ "modes": names(MEMORY_MODES), "flags": names(MEMORY_FLAGS) })

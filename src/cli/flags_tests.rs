@@ -19,7 +19,7 @@ const TAILS: [(&str, &str); 4] = [
 
 /// (verb, options, who passes them). An option that takes a value has one; `-no-subreaper` is
 /// go-runc's.
-const OPTIONS: [(&str, &str, &str); 70] = [
+const OPTIONS: [(&str, &str, &str); 73] = [
     ("", "--root R|--root=R", "all engines; cri-o with ="),
     (
         "",
@@ -38,6 +38,7 @@ const OPTIONS: [(&str, &str, &str); 70] = [
         "crun's people",
     ),
     ("", "--debug", "people"),
+    ("", "--trace /dev/null", "people"),
     ("", "--systemd-cgroup", "conmon, go-runc, cri-o, buildah"),
     (
         "",
@@ -178,6 +179,12 @@ const OPTIONS: [(&str, &str, &str); 70] = [
         "people, as create",
     ),
     ("check", "--json", "programs that start containers"),
+    (
+        "plan",
+        "--bundle B|-b B|--config F|-f F|--no-pivot|--no-new-keyring|--preserve-fds 2",
+        "people, as create",
+    ),
+    ("plan", "--format text|--format json", "people; programs"),
     ("spec", "-b B|--bundle B", "runc's people"),
     ("spec", "-f F|--file F", "crun's people"),
     ("spec", "--rootless", "people"),

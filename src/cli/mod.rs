@@ -28,6 +28,7 @@ mod parse;
 mod passed;
 mod pause;
 mod pidfd_socket;
+mod plan;
 mod processes;
 mod ps;
 mod restore;
@@ -57,7 +58,7 @@ pub use output::print;
 pub use parse::{Parsed, parse};
 
 /// Every verb, in the order of the help text.
-static VERBS: [Entry; 19] = [
+static VERBS: [Entry; 20] = [
     entry::<create::Create>(),
     entry::<start::Start>(),
     entry::<run::Run>(),
@@ -75,6 +76,7 @@ static VERBS: [Entry; 19] = [
     entry::<restore::Restore>(),
     entry::<mounts::Mounts>(),
     entry::<check::Check>(),
+    entry::<plan::Plan>(),
     entry::<spec::Spec>(),
     entry::<features::Features>(),
 ];

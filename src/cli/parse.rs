@@ -2,7 +2,7 @@
 //!
 //! Owns the order of a command line: global options, the verb, its options. Two parsers run,
 //! one for the global options and one for the verb that was named, because building all
-//! nineteen would cost more than a whole `rt state`.
+//! twenty would cost more than a whole `rt state`.
 //!
 //! Runs in: parent, before anything else.
 

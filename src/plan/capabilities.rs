@@ -44,6 +44,14 @@ pub fn number(name: &str) -> Option<u8> {
         .map(|capability| capability.index())
 }
 
+/// `CAP_CHOWN` for 0 and so on; the number where this version knows no name.
+pub fn name(number: u32) -> String {
+    caps::all()
+        .into_iter()
+        .find(|c| u32::from(c.index()) == number)
+        .map_or_else(|| format!("capability {number}"), |c| c.to_string())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 use super::cgroup_owner;
 use super::create::{CreateOptions, is_rootless};
 use super::namespaces::Namespaces;
 use super::scope::{self, Bus, Property, Scope};
-use super::{ContainerPath, HostPath, device_rules, limits};
+use super::{ContainerPath, HostPath, device_rules, limits, words};
 use crate::bundle::{Bundle, Resources};
 use crate::error::{Error, Result};
 use crate::host::{Cgroup2, Host};
@@ -24,7 +26,7 @@ pub enum CgroupManager {
 }
 
 /// The cgroup of a container, what is written there, and which devices it lets through.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Cgroup {
     pub placement: Placement,
     /// (file, value) pairs, written in this order after the cgroup is made and before the
@@ -41,7 +43,8 @@ pub struct Cgroup {
 }
 
 /// Where the container's cgroup is, and who makes it.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(tag = "how", rename_all = "lowercase")]
 pub enum Placement {
     /// The caller wants the container in its own cgroup, `--cgroup-manager=disabled`.
     #[default]
@@ -49,14 +52,21 @@ pub enum Placement {
     /// There is no place for one.
     None { reason: String },
     /// A directory below the cgroup2 mount.
+    #[serde(rename = "cgroupfs")]
     Path {
         /// Where cgroup2 is mounted, e.g. /sys/fs/cgroup.
         mount: HostPath,
         /// Relative to it, without a leading slash.
+        #[serde(serialize_with = "words::path")]
         path: PathBuf,
     },
     /// A unit of systemd, whose cgroup is below the mount.
-    Unit { mount: HostPath, scope: Scope },
+    #[serde(rename = "systemd")]
+    Unit {
+        mount: HostPath,
+        #[serde(flatten)]
+        scope: Scope,
+    },
 }
 
 impl Placement {
@@ -67,12 +77,13 @@ impl Placement {
 }
 
 /// One number for one file of the cgroup, cgroups(7).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Setting {
     /// JSON pointer of the value that asks for it.
     pub pointer: String,
     pub file: String,
     pub value: String,
+    #[serde(rename = "if_absent")]
     pub absent: Absent,
     /// A file whose number must not be above `value`, or nothing is written: what is in use.
     pub in_use: Option<&'static str>,
@@ -96,7 +107,8 @@ impl Setting {
 }
 
 /// What follows where a cgroup has no such file although its controller is switched on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Absent {
     Fail,
     Skip,
@@ -108,23 +120,28 @@ pub enum Absent {
 }
 
 /// One entry of the list of device rules; later ones win.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct DeviceRule {
     pub allow: bool,
+    #[serde(rename = "type")]
     pub kind: RuleKind,
     /// None: any.
     pub major: Option<u32>,
     pub minor: Option<u32>,
     /// `BPF_DEVCG_ACC_*`: mknod 1, read 2, write 4.
+    #[serde(serialize_with = "words::device_access")]
     pub access: u32,
 }
 
 /// Which nodes a rule is about; numbers of a block device and a character device have nothing in
 /// common.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum RuleKind {
+    #[serde(rename = "a")]
     All,
+    #[serde(rename = "c")]
     Character,
+    #[serde(rename = "b")]
     Block,
 }
 

@@ -3,12 +3,14 @@
 use std::ffi::CString;
 use std::time::Duration;
 
-use super::{HostPath, annotations, c_string};
+use serde::Serialize;
+
+use super::{HostPath, annotations, c_string, words};
 use crate::bundle::{Bundle, config};
 use crate::error::Result;
 
 /// runtime-spec config.md#posix-platform-hooks, in the order in which they run.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Hooks {
     pub prestart: Vec<Hook>,
     pub create_runtime: Vec<Hook>,
@@ -22,25 +24,30 @@ pub struct Hooks {
 }
 
 /// A program of the bundle's that runs at one moment of the container's life.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Hook {
     /// JSON pointer, `/hooks/prestart/0`.
     pub pointer: String,
     pub path: HostPath,
     /// Not empty; `path` where config.json gives none.
+    #[serde(serialize_with = "words::texts")]
     pub args: Vec<CString>,
     pub env: Environment,
+    /// Printed in seconds, as config.json has it.
+    #[serde(serialize_with = "words::seconds")]
     pub timeout: Option<Duration>,
 }
 
 /// What a hook's environment is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Environment {
-    /// config.json's list, and nothing else.
-    Given(Vec<CString>),
     /// SPEC: config.md#posix-platform-hooks leaves open what comes of no list. With runc and
     /// crun it is that of rt's caller where the hook runs outside, else the payload's.
     Inherited,
+    /// config.json's list, and nothing else.
+    #[serde(untagged, serialize_with = "words::texts")]
+    Given(Vec<CString>),
 }
 
 impl Hooks {

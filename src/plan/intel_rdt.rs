@@ -2,13 +2,15 @@
 //!
 //! Runs in: parent.
 
+use serde::Serialize;
+
 use super::HostPath;
 use crate::bundle::Config;
 use crate::error::{Error, Result};
 use crate::host::Host;
 
 /// The class of resctrl that the container's processes are in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct IntelRdt {
     /// Where resctrl is mounted.
     pub mount: HostPath,
@@ -22,7 +24,8 @@ pub struct IntelRdt {
 }
 
 /// Whose the class is, config-linux.md#intelrdt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Class {
     /// The container's own: made with it and removed with it.
     OfContainer,

@@ -9,7 +9,7 @@
 //! Runs in: parent, before anything is created. Init only reads it.
 
 pub mod annotations;
-mod capabilities;
+pub mod capabilities;
 pub mod cgroup;
 mod cgroup_owner;
 pub mod checkpoint;
@@ -31,6 +31,7 @@ mod mounts;
 pub mod namespaces;
 pub mod net_devices;
 pub mod notify;
+pub mod outline;
 pub mod path;
 mod personality;
 pub mod process;
@@ -39,6 +40,7 @@ mod scheduling;
 pub mod scope;
 mod seccomp;
 mod sysctl;
+mod words;
 
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -48,10 +50,16 @@ pub use exec::{ExecOptions, User, for_exec};
 pub use live_mounts::for_mounts;
 pub use path::{ContainerPath, HostPath};
 
+use serde::Serialize;
+
 use crate::error::{Error, Result};
 
 /// All that has to be done to make one container.
-#[derive(Clone, Debug, PartialEq)]
+///
+/// Every type in it is `Serialize`, for `rt plan`: a new field is in its output by itself, and
+/// [`outline`] says where in the text. Names are those of the fields, or the specification's
+/// where a field has its meaning; nothing is null.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Plan {
     /// The container's id, already known to be a legal one.
     pub id: String,
@@ -69,7 +77,9 @@ pub struct Plan {
     /// Written beneath /proc/sys by init, in this order.
     pub sysctls: Vec<Sysctl>,
     /// sethostname(2) and setdomainname(2) in the container's UTS namespace.
+    #[serde(serialize_with = "words::optional_text")]
     pub hostname: Option<CString>,
+    #[serde(serialize_with = "words::optional_text")]
     pub domainname: Option<CString>,
     /// Moved into the container's network namespace by the parent.
     pub net_devices: Vec<net_devices::NetDevice>,
@@ -85,7 +95,7 @@ pub struct Plan {
 }
 
 /// `net.ipv4.ip_forward=1`: the path below /proc/sys and the bytes to be written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Sysctl {
     /// As in config.json, for messages.
     pub key: String,
@@ -95,7 +105,7 @@ pub struct Sysctl {
 }
 
 /// File descriptors of the caller that the payload keeps, beside its three streams.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Descriptors {
     /// `LISTEN_FDS` of the environment: that many from 3 on, announced with `LISTEN_PID=1`.
     pub listen: u32,

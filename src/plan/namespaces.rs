@@ -1,14 +1,17 @@
 //! Namespaces: which are new, which are joined, and the id maps of a new user namespace.
 
+use serde::Serialize;
+
 use super::faults::Faults;
-use super::{HostPath, id_maps};
+use super::{HostPath, id_maps, words};
 use crate::bundle::Config;
 use crate::error::{Error, Result};
 use crate::host::Host;
 pub use crate::host::IdRange;
 
 /// A kind of namespace, by the names of namespaces(7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Kind {
     User,
     Pid,
@@ -85,14 +88,16 @@ pub enum Namespace {
 }
 
 /// The namespaces that init is born into or joins.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Namespaces {
     /// In the order of config.json, each kind at most once. A kind that is absent is shared
     /// with the caller.
+    #[serde(serialize_with = "words::namespaces")]
     pub list: Vec<(Kind, Namespace)>,
     /// For a new user namespace alone.
     pub id_maps: Option<IdMaps>,
     /// For a new time namespace: (`monotonic` | `boottime`, seconds, nanoseconds).
+    #[serde(serialize_with = "words::time_offsets")]
     pub time_offsets: Vec<(String, i64, u32)>,
 }
 
@@ -192,7 +197,7 @@ pub fn maps_inside(ranges: &[IdRange], id: u32) -> bool {
 }
 
 /// How the maps of a new user namespace are written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct IdMaps {
     pub uids: Vec<IdRange>,
     pub gids: Vec<IdRange>,
@@ -208,7 +213,8 @@ impl IdMaps {
 }
 
 /// Who writes the maps: that depends on whose rights the kernel asks for, user_namespaces(7).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum IdMapWriter {
     /// The parent, which has rights over the mapped ids: write(2) to /proc/PID/uid_map and
     /// gid_map.

@@ -2,13 +2,15 @@
 //!
 //! Runs in: parent.
 
+use serde::Serialize;
+
 use crate::bundle::Config;
 use crate::bundle::checks::pointer_part;
 use crate::error::{Error, Result};
 use crate::host::{CAP_NET_ADMIN, Host};
 
 /// One device to be moved.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NetDevice {
     /// In the caller's network namespace.
     pub name: String,

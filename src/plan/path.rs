@@ -5,9 +5,13 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
+use super::words;
+
 /// A path of the host, absolute. It may be opened by name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct HostPath(PathBuf);
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+pub struct HostPath(#[serde(serialize_with = "words::path")] PathBuf);
 
 impl HostPath {
     pub fn new(path: impl Into<PathBuf>) -> HostPath {
@@ -28,7 +32,7 @@ impl fmt::Display for HostPath {
 /// A path inside the container, absolute and without `.`, `..` or empty components. What it
 /// names is known only once `rootfs::beneath` has resolved it below the container's root, so
 /// it does not convert into a path of the host.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub struct ContainerPath(String);
 
 impl ContainerPath {

@@ -2,31 +2,37 @@
 
 use std::ffi::CString;
 
+use serde::Serialize;
+
 use super::create::{CreateOptions, keyring_name};
 use super::faults::Faults;
 use super::namespaces::{IdMapWriter, IdRange, Namespaces, maps_inside};
-use super::{Descriptors, annotations, c_string, capabilities, personality, scheduling};
+use super::{Descriptors, annotations, c_string, capabilities, personality, scheduling, words};
 use crate::bundle::{Bundle, config};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::seccomp::Filter;
 
 /// What init, or the process of an exec, becomes, and what confines it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Process {
     /// Not empty. The program is `args[0]`, looked for in the container's PATH.
+    #[serde(serialize_with = "words::texts")]
     pub args: Vec<CString>,
     /// `NAME=value`, each name once, the last of config.json wins. HOME is filled in by init
     /// from the container's passwd where `home_missing`.
+    #[serde(serialize_with = "words::texts")]
     pub env: Vec<CString>,
     pub home_missing: bool,
     /// Absolute.
+    #[serde(serialize_with = "words::text")]
     pub cwd: CString,
     pub uid: u32,
     pub gid: u32,
     /// None: leave the groups alone (`run.oci.keep_original_groups`, or nobody can do
     /// otherwise: [`Setgroups::Denied`]).
     pub groups: Option<Vec<u32>>,
+    #[serde(serialize_with = "words::octal")]
     pub umask: u32,
     pub terminal: Option<Terminal>,
     pub capabilities: Capabilities,
@@ -35,15 +41,20 @@ pub struct Process {
     pub oom_score_adj: Option<i32>,
     pub scheduler: Option<Scheduler>,
     /// ioprio_set(2): class << 13 | priority.
+    #[serde(serialize_with = "words::io_priority")]
     pub io_priority: Option<u32>,
     /// CPUs that the payload may use, from process.execCPUAffinity.final; exec only.
     pub affinity_initial: Option<Vec<usize>>,
     pub affinity_final: Option<Vec<usize>>,
+    #[serde(serialize_with = "words::optional_text")]
     pub apparmor_profile: Option<CString>,
+    #[serde(serialize_with = "words::optional_text")]
     pub selinux_label: Option<CString>,
     /// The session keyring `_ses.ID`; none with `--no-new-keyring`.
+    #[serde(serialize_with = "words::optional_text")]
     pub keyring: Option<CString>,
     /// personality(2), e.g. `PER_LINUX32`.
+    #[serde(serialize_with = "words::personality")]
     pub personality: Option<u64>,
     /// set_mempolicy(2): mode with flags, nodes.
     pub memory_policy: Option<MemoryPolicy>,
@@ -55,36 +66,48 @@ pub struct Process {
 }
 
 /// The pseudoterminal that the process gets in place of the caller's streams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Terminal {
     /// Columns and rows, `process.consoleSize`.
+    #[serde(serialize_with = "words::terminal_size")]
     pub size: Option<(u16, u16)>,
 }
 
 /// Capability sets as bit masks, bit N for capability number N (capabilities(7)).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Capabilities {
+    #[serde(serialize_with = "words::capabilities")]
     pub bounding: u64,
+    #[serde(serialize_with = "words::capabilities")]
     pub effective: u64,
+    #[serde(serialize_with = "words::capabilities")]
     pub permitted: u64,
+    #[serde(serialize_with = "words::capabilities")]
     pub inheritable: u64,
+    #[serde(serialize_with = "words::capabilities")]
     pub ambient: u64,
 }
 
 /// One limit of setrlimit(2), in its own unit; `u64::MAX` is none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Rlimit {
     /// `RLIMIT_NOFILE` and so on.
+    #[serde(skip)] // printed by its name
     pub resource: u32,
+    #[serde(rename = "type")]
     pub name: &'static str,
+    #[serde(serialize_with = "words::limit")]
     pub soft: u64,
+    #[serde(serialize_with = "words::limit")]
     pub hard: u64,
 }
 
 /// `struct sched_attr` of sched_setattr(2).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Scheduler {
+    #[serde(serialize_with = "words::scheduling_policy")]
     pub policy: u32,
+    #[serde(serialize_with = "words::scheduling_flags")]
     pub flags: u64,
     pub nice: i32,
     pub priority: u32,
@@ -94,11 +117,13 @@ pub struct Scheduler {
 }
 
 /// Which NUMA nodes memory comes from, set_mempolicy(2).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MemoryPolicy {
     /// `MPOL_*` with its flags.
+    #[serde(serialize_with = "words::memory_mode")]
     pub mode: i32,
     /// Bit N for node N.
+    #[serde(serialize_with = "words::nodes")]
     pub nodes: Vec<u64>,
 }
 

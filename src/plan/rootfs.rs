@@ -2,29 +2,34 @@
 
 use std::ffi::CString;
 
+use serde::Serialize;
+
 use super::create::{CreateOptions, in_user_namespace};
 use super::faults::Faults;
 use super::namespaces::{IdRange, Kind, Namespaces};
-use super::{ContainerPath, HostPath, devices, mount_label, mounts};
+use super::{ContainerPath, HostPath, devices, mount_label, mounts, words};
 use crate::bundle::Bundle;
 use crate::host::Host;
 
 /// The container's tree: what becomes `/`, and all that is mounted, made and hidden there.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Rootfs {
     pub root: HostPath,
     pub readonly: bool,
     /// What the mount tree gets before anything is mounted, `MS_*` with `MS_REC`:
     /// `MS_SLAVE | MS_REC` unless linux.rootfsPropagation says otherwise.
+    #[serde(serialize_with = "words::mount_flags")]
     pub propagation: u64,
     /// What linux.rootfsPropagation gives `/` at the end, for the mounts below it too only with
     /// `MS_REC`; none if it says nothing.
+    #[serde(serialize_with = "words::optional_mount_flags")]
     pub root_propagation: Option<u64>,
     pub pivot: Pivot,
     pub mounts: Vec<Mount>,
     /// The specification's default devices first, then those of config.json.
     pub devices: Vec<Device>,
     /// Symbolic links made if absent: (`/dev/fd`, `/proc/self/fd`) and so on.
+    #[serde(serialize_with = "words::links")]
     pub links: Vec<(ContainerPath, CString)>,
     /// Whether a `/dev/console` is bound from the terminal.
     pub console: bool,
@@ -38,15 +43,18 @@ pub struct Rootfs {
 }
 
 /// A mount option of SELinux.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MountLabel {
     /// `context`, `fscontext`, `defcontext` or `rootcontext`.
+    #[serde(serialize_with = "words::text")]
     pub option: CString,
+    #[serde(serialize_with = "words::text")]
     pub value: CString,
 }
 
 /// How the container's root becomes `/`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[allow(
     clippy::enum_variant_names,
     reason = "pivot_root is the name of the call"
@@ -61,20 +69,27 @@ pub enum Pivot {
 }
 
 /// One mount, in the words of the mount API.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Mount {
     /// The place in config.json; none for a mount of rt's own.
+    #[serde(rename = "pointer", serialize_with = "words::mount_pointer")]
     pub index: Option<usize>,
     pub destination: ContainerPath,
+    #[serde(flatten)]
     pub source: Source,
     /// `MOUNT_ATTR_*` to set on this mount, mount_setattr(2).
+    #[serde(serialize_with = "words::attributes")]
     pub set: u64,
     /// `MOUNT_ATTR_*` that the user asked to be cleared (`rw`, `exec`, `suid`, `dev`).
+    #[serde(serialize_with = "words::attributes")]
     pub clear: u64,
     /// The same for the whole tree below (`rro` and family).
+    #[serde(serialize_with = "words::attributes")]
     pub recursive_set: u64,
+    #[serde(serialize_with = "words::attributes")]
     pub recursive_clear: u64,
     /// `MS_SHARED`, `MS_SLAVE`, …, each possibly with `MS_REC`, applied in order.
+    #[serde(serialize_with = "words::mount_flag_list")]
     pub propagation: Vec<u64>,
     /// Whether a symbolic link at the destination is itself the mount point
     /// (crun's `dest-nofollow`).
@@ -84,7 +99,7 @@ pub struct Mount {
 }
 
 /// `MOUNT_ATTR_IDMAP` of mount_setattr(2).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MountIdMap {
     pub ids: MountIds,
     /// Of the mounts below too (`ridmap`).
@@ -92,7 +107,8 @@ pub struct MountIdMap {
 }
 
 /// Where the map of an id-mapped mount comes from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum MountIds {
     /// `inside` is the id on disk, `outside` what it becomes on the host.
     Maps {
@@ -104,10 +120,12 @@ pub enum MountIds {
 }
 
 /// What is mounted.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "how", rename_all = "snake_case")]
 pub enum Source {
     /// `bind`, `rbind`.
     Bind {
+        #[serde(rename = "source")]
         path: HostPath,
         recursive: bool,
         /// crun's `src-nofollow`: bind a symbolic link itself.
@@ -130,26 +148,33 @@ pub enum Source {
 }
 
 /// What fsopen(2) and fsconfig(2), or mount(2), are told.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct FileSystem {
+    #[serde(rename = "type", serialize_with = "words::text")]
     pub kind: CString,
+    #[serde(serialize_with = "words::text")]
     pub source: CString,
     /// Superblock flags as mount(2) names them: `MS_RDONLY`, `MS_SYNCHRONOUS`, …
+    #[serde(serialize_with = "words::mount_flags")]
     pub superblock_flags: u64,
     /// What is left of the options: `size=65536k`, `mode=755`, `newinstance`.
+    #[serde(serialize_with = "words::options")]
     pub data: Vec<(CString, Option<CString>)>,
 }
 
 /// A node to be made, or bound from the host.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Device {
     /// The place in config.json; none for a default device.
+    #[serde(rename = "pointer", serialize_with = "words::device_pointer")]
     pub index: Option<usize>,
     pub path: ContainerPath,
+    #[serde(rename = "type")]
     pub kind: DeviceKind,
     pub major: u32,
     pub minor: u32,
     /// Permission bits, e.g. 0o666.
+    #[serde(serialize_with = "words::octal")]
     pub mode: u32,
     pub uid: u32,
     pub gid: u32,
@@ -157,10 +182,13 @@ pub struct Device {
     pub bind: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum DeviceKind {
+    #[serde(rename = "c")]
     Character,
+    #[serde(rename = "b")]
     Block,
+    #[serde(rename = "p")]
     Fifo,
 }
 

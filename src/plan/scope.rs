@@ -17,7 +17,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::cgroup::{DeviceRule, Setting};
-use super::{ContainerPath, annotations};
+use super::{ContainerPath, annotations, words};
 use crate::error::{Error, Result};
 use value::Value;
 
@@ -32,20 +32,23 @@ pub enum Bus {
 }
 
 /// One property of a unit, as org.freedesktop.systemd1(5) names it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Property {
     pub name: String,
+    #[serde(flatten)]
     pub value: Value,
     /// The version of systemd that knows it; 0 for all that are in use.
+    #[serde(serialize_with = "words::version")]
     pub since: u32,
 }
 
 /// A transient unit to be started.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Scope {
     pub bus: Bus,
     pub unit: String,
     /// The unit's cgroup, from the cgroup of the systemd that is asked.
+    #[serde(serialize_with = "words::path")]
     pub path: PathBuf,
     /// A cgroup below the unit's, in which the container is then.
     pub subgroup: Option<String>,

@@ -28,6 +28,7 @@ mod graph;
 mod hash;
 mod profile;
 mod raw;
+mod summary;
 mod tables;
 
 #[cfg(test)]

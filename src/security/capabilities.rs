@@ -30,6 +30,7 @@ use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use crate::error::{Context, Error, Result};
 use crate::host::CAP_SYS_ADMIN;
 use crate::log;
+use crate::plan::capabilities::name;
 use crate::plan::namespaces::maps_inside;
 use crate::plan::process::{Capabilities, Process};
 use crate::sys::capability::{self, Sets};
@@ -234,14 +235,6 @@ fn has(set: u64, number: u32) -> bool {
 pub fn names(set: u64) -> String {
     let names: Vec<String> = (0..64).filter(|n| has(set, *n)).map(name).collect();
     names.join(", ")
-}
-
-/// `CAP_CHOWN` for 0 and so on; the number where this version knows no name.
-pub fn name(number: u32) -> String {
-    caps::all()
-        .into_iter()
-        .find(|c| u32::from(c.index()) == number)
-        .map_or_else(|| format!("capability {number}"), |c| c.to_string())
 }
 
 #[cfg(test)]

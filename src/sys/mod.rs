@@ -31,7 +31,7 @@ pub mod schedule;
 pub mod seccomp;
 pub mod socket;
 pub mod terminal;
-mod words;
+pub mod words;
 
 use std::fmt;
 

@@ -23,6 +23,7 @@ mod options;
 mod pause;
 mod phrases;
 mod pidfd;
+mod plan;
 mod run;
 mod show;
 mod spec;
@@ -69,4 +70,5 @@ pub const TESTS: &[&[Test]] = &[
     check::TESTS,
     check::AGREEMENT,
     trace::TESTS,
+    plan::TESTS,
 ];

@@ -1,6 +1,6 @@
 //! Golden tests: config.json to the plan it becomes, as text.
 //!
-//! `NAME.json` is the input, `NAME.plan` what is expected. `UPDATE_GOLDEN=1 cargo test golden`
+//! `NAME.json` is the input, `NAME.plan` what is expected, `NAME.outline` the same for people. `UPDATE_GOLDEN=1 cargo test golden`
 //! writes the latter anew: read the difference before it is committed.
 
 mod mutations;
@@ -131,11 +131,11 @@ fn folder() -> PathBuf {
 }
 
 fn compare(name: &str, config: String, host: &Host) {
-    compare_text(name, &plan_text(config, host));
+    compare_text(&format!("{name}.plan"), &plan_text(config, host));
 }
 
-fn compare_text(name: &str, plan: &str) {
-    let path = folder().join(format!("{name}.plan"));
+pub fn compare_text(name: &str, plan: &str) {
+    let path = folder().join(name);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&path, plan).unwrap();
     }
@@ -149,7 +149,7 @@ fn compare_text(name: &str, plan: &str) {
     }
 }
 
-fn config(name: &str) -> String {
+pub fn config(name: &str) -> String {
     std::fs::read_to_string(folder().join(format!("{name}.json"))).unwrap()
 }
 
@@ -182,8 +182,7 @@ fn containerd() {
 }
 
 /// The same, where systemd makes the cgroup, with words for it in annotations.
-#[test]
-fn a_unit_of_systemd() {
+pub fn unit() -> Plan {
     let mut config: serde_json::Value = serde_json::from_str(&config("containerd")).unwrap();
     config["linux"]["cgroupsPath"] = "machine-pod.slice:cri:web".into();
     config["annotations"]["org.systemd.property.TimeoutStopSec"] = "7".into();
@@ -192,8 +191,16 @@ fn a_unit_of_systemd() {
         cgroup_manager: CgroupManager::Systemd,
         ..CreateOptions::default()
     };
-    let plan = plan(config.to_string(), options, &root());
-    compare_text("unit", &compact(&format!("{:#?}", plan.cgroup.placement)));
+    plan(config.to_string(), options, &root())
+}
+
+#[test]
+fn a_unit_of_systemd() {
+    let plan = unit();
+    compare_text(
+        "unit.plan",
+        &compact(&format!("{:#?}", plan.cgroup.placement)),
+    );
 }
 
 /// No maps given: the user's own id and the subordinate ones.

@@ -2,6 +2,8 @@
 //!
 //! Runs in: parent.
 
+use serde::ser::{Serialize, SerializeStruct as _, Serializer};
+
 /// One value, with its type. The letters are those of the D-Bus specification, "Type system".
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
@@ -74,6 +76,44 @@ impl Value {
             Value::String(text) | Value::ObjectPath(text) | Value::Signature(text) => Some(text),
             Value::Variant(value) => value.as_str(),
             _ => None,
+        }
+    }
+}
+
+/// With its type, as `busctl --json` prints it.
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut typed = to.serialize_struct("Value", 2)?;
+        typed.serialize_field("type", &self.signature())?;
+        typed.serialize_field("value", &Untyped(self))?;
+        typed.end()
+    }
+}
+
+/// A value alone. A number that means no limit is "infinity" in systemd's own words.
+struct Untyped<'a>(&'a Value);
+
+impl Serialize for Untyped<'_> {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Byte(n) => to.serialize_u8(*n),
+            Value::Boolean(yes) => to.serialize_bool(*yes),
+            Value::Int16(n) => to.serialize_i16(*n),
+            Value::Uint16(n) => to.serialize_u16(*n),
+            Value::Int32(n) => to.serialize_i32(*n),
+            Value::Uint32(n) => to.serialize_u32(*n),
+            Value::Int64(n) => to.serialize_i64(*n),
+            Value::Uint64(u64::MAX) => to.serialize_str("infinity"),
+            Value::Uint64(n) => to.serialize_u64(*n),
+            Value::Double(n) => to.serialize_f64(*n),
+            Value::String(text) | Value::ObjectPath(text) | Value::Signature(text) => {
+                to.serialize_str(text)
+            }
+            Value::Array(_, items) | Value::Struct(items) => {
+                to.collect_seq(items.iter().map(Untyped))
+            }
+            Value::DictEntry(key, value) => to.collect_seq([Untyped(key), Untyped(value)]),
+            Value::Variant(value) => Untyped(value).serialize(to),
         }
     }
 }

@@ -16,9 +16,10 @@ use crate::harness::verdict::{Doing, Verdict, equal, fail, holds, skip};
 use crate::probe::ask::Ask;
 use crate::tests;
 
-use agreement::{duplicate_rlimit, missing_source, relative_cwd, unmapped_mount_option};
+use agreement::missing_source;
 
 pub use agreement::TESTS as AGREEMENT;
+pub use agreement::{duplicate_rlimit, missing_root, relative_cwd, unmapped_mount_option};
 
 tests! {
     "rt-check(1)" Compat a_bundle_that_starts_has_no_errors;
