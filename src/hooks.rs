@@ -92,11 +92,11 @@ impl<'a> Place<'a> {
         }
     }
 
-    /// In the container's namespaces: its payload's environment. The bundle is in sight before
-    /// the root is changed.
-    pub fn inside(bundle: Option<&'a Path>, env: &[CString]) -> Place<'a> {
+    /// In the container's namespaces: its payload's environment, and before the root is changed
+    /// the folder that it is, with the container's mounts in it.
+    pub fn inside(root: Option<&'a Path>, env: &[CString]) -> Place<'a> {
         Place {
-            directory: bundle,
+            directory: root,
             env: env.to_vec(),
             interruption: None,
         }

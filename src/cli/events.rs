@@ -79,6 +79,16 @@ fn duration(text: &str) -> Option<Duration> {
         .filter(|_| !text.is_empty())
 }
 
+/// One line, in runc's order: people read it, and scripts that know no JSON.
+#[derive(serde::Serialize)]
+struct Event<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Value>,
+}
+
 impl Events {
     fn report(&self, container: &mut Container, interval: Duration) -> Result<()> {
         if container.status()? == Status::Stopped {
@@ -102,11 +112,13 @@ impl Events {
     }
 
     fn print_event(&self, kind: &str, data: Option<Value>) -> Result<()> {
-        let mut event = json!({"type": kind, "id": self.id});
-        if let Some(data) = data {
-            event["data"] = data;
-        }
-        print(format!("{event}\n"))
+        let event = Event {
+            kind,
+            id: &self.id,
+            data,
+        };
+        let line = serde_json::to_string(&event);
+        print(line.map_err(|e| Error::system(e.to_string()))? + "\n")
     }
 
     /// A report each `interval`, and `oom` as soon as the kernel has killed for want of memory.

@@ -17,7 +17,7 @@ use crate::trace;
 
 use super::foreground::Signals;
 use super::wire::{Frame, Wire};
-use super::{payload, post_mortem};
+use super::{payload, post_mortem, refusals};
 
 /// The name of the socket in the state directory.
 pub const NAME: &str = "gate";
@@ -110,7 +110,7 @@ impl Conclusion {
     pub fn judge(self, lost: impl FnOnce() -> Error) -> Result<()> {
         match self {
             Conclusion::Started => Ok(()),
-            Conclusion::Refused(errno) => Err(payload::refused(c"", errno)),
+            Conclusion::Refused(errno) => Err(refusals::refused(c"", errno)),
             Conclusion::Lost => Err(lost()),
         }
     }

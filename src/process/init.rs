@@ -61,7 +61,7 @@ pub fn run(init: &Init<'_>, birth: Birth) -> Infallible {
         let own_cgroup = init.enter_namespaces(&wire, &procfs, pending, in_cgroup)?;
         init.make_container(&wire, &procfs, own_cgroup)
     });
-    let program = match made {
+    let mut program = match made {
         Ok(program) => program,
         Err(error) => end(&wire, error),
     };
@@ -78,11 +78,7 @@ pub fn run(init: &Init<'_>, birth: Birth) -> Infallible {
     let Ok(starter) = starter else {
         kernel::exit_now(1);
     };
-    let error = match init.run_hooks_in_container(
-        &init.plan.hooks.start_container,
-        Status::Created,
-        &hooks::Place::inside(None, program.env()),
-    ) {
+    let error = match init.run_start_hooks(&mut program) {
         Ok(()) => payload::execute(&program, &init.plan.process, init.outcome),
         Err(error) => error,
     };
@@ -207,7 +203,7 @@ impl Init<'_> {
         if !(plan.hooks.prestart.is_empty() && plan.hooks.create_runtime.is_empty()) {
             wire.ask(Request::RunHooks, None)?;
         }
-        let place = hooks::Place::inside(Some(plan.bundle.as_path()), &plan.process.env);
+        let place = hooks::Place::inside(Some(plan.rootfs.root.as_path()), &plan.process.env);
         self.run_hooks_in_container(&plan.hooks.create_container, Status::Creating, &place)?;
         let console = self.make_console(wire, &prepared)?;
         rootfs::enter(&prepared, &plan.rootfs)?;
@@ -271,6 +267,16 @@ impl Init<'_> {
                 && rootfs::wanted_nodes(&self.plan.rootfs).next().is_some())
             .then_some(nodes),
         }
+    }
+
+    fn run_start_hooks(&self, program: &mut payload::Program) -> Result<()> {
+        let list = &self.plan.hooks.start_container;
+        if list.is_empty() {
+            return Ok(());
+        }
+        payload::confine(program, &self.plan.process)?;
+        let place = hooks::Place::inside(None, program.env());
+        self.run_hooks_in_container(list, Status::Created, &place)
     }
 
     /// createContainer and startContainer: in the container's namespaces, so the pid that the

@@ -18,7 +18,7 @@
 //! init), `spawn`, `join`, `idmap`, `mounts` (what the parent mounts for init), `net_devices`,
 //! `shield`, `notify` (the seccomp listener), `streams`, `external` (what a dump leaves out),
 //! `images`, `sources` (what CRIU reads and binds), `payload` (the end that init and enter
-//! share), `record` (what is remembered).
+//! share), `refusals` (why there is no payload), `record` (what is remembered).
 //!
 //! ```text
 //!    parent                             init
@@ -35,7 +35,7 @@
 //!      | <------------------- Ready ------- |  parent writes the state; create returns
 //!      |                                    |
 //!      |       `rt start` --- gate -------> |  (or the parent itself, in `rt run`)
-//!      |                                    |  startContainer hooks, execve
+//!      |                                    |  startContainer hooks (under the seccomp profile), execve
 //!      | <------------------- outcome ----- |  a word of shared memory: at execve, or errno
 //! ```
 //!
@@ -65,6 +65,7 @@ mod post_mortem;
 pub mod procfs;
 pub mod readiness;
 pub mod record;
+pub mod refusals;
 pub mod restore;
 pub mod shield;
 pub mod sources;

@@ -28,6 +28,7 @@ use crate::terminal;
 
 use super::gate::Outcome;
 use super::notify;
+use super::refusals::{no_execution, no_program, no_regular_file, no_working_directory, refused};
 
 /// What execve(2) is going to be given.
 pub struct Program {
@@ -36,12 +37,13 @@ pub struct Program {
     env: Vec<CString>,
     descriptors: Descriptors,
     descriptors_limited: Moment,
+    is_filtered: bool,
 }
 
 /// When the limit of descriptors is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
-    /// Before a profile with a listener is loaded, which may refuse that.
+    /// Before a profile is loaded that rules over more than execve(2), and may refuse that.
     BeforeProfile,
     /// Last of all: without such a profile; and where the limit is so low that with it there
     /// would be no descriptor for the listener, or for what comes after.
@@ -50,14 +52,20 @@ pub enum Moment {
 
 impl Moment {
     fn of(process: &Process, descriptors: Descriptors) -> Moment {
+        match has_listener(process) {
+            true => Moment::under_profile(process, descriptors),
+            false => Moment::AtExecve,
+        }
+    }
+
+    /// Where the profile is loaded before all is done.
+    fn under_profile(process: &Process, descriptors: Descriptors) -> Moment {
         /// Of rt's own, with a connection to the gate and what hooks need.
         const OWN: u64 = 64;
-        let filter = process.seccomp.as_ref();
-        let listens = filter.is_some_and(|filter| filter.listener.is_some());
         let needed = u64::from(descriptors.first_closed()) + OWN;
-        match listens && !limits::is_below(&process.rlimits, needed) {
-            true => Moment::BeforeProfile,
-            false => Moment::AtExecve,
+        match limits::is_below(&process.rlimits, needed) {
+            true => Moment::AtExecve,
+            false => Moment::BeforeProfile,
         }
     }
 }
@@ -107,7 +115,36 @@ pub fn prepare(
         env,
         descriptors,
         descriptors_limited: Moment::of(process, descriptors),
+        // By now only one with a listener, which follows (notify::load_if_asked).
+        is_filtered: has_listener(process),
     })
+}
+
+/// Loads the seccomp filter now, if it is not loaded: before hooks of startContainer, whose
+/// programs are the image's as the payload's is. runc and crun do the same.
+pub fn confine(program: &mut Program, process: &Process) -> Result<()> {
+    if program.is_filtered || process.seccomp.is_none() {
+        return Ok(());
+    }
+    program.descriptors_limited = Moment::under_profile(process, program.descriptors);
+    if program.descriptors_limited == Moment::BeforeProfile {
+        limits::limit_descriptors(&process.rlimits)?;
+    }
+    load_filter(process)?;
+    program.is_filtered = true;
+    Ok(())
+}
+
+fn has_listener(process: &Process) -> bool {
+    let filter = process.seccomp.as_ref();
+    filter.is_some_and(|filter| filter.listener.is_some())
+}
+
+fn load_filter(process: &Process) -> Result<()> {
+    match &process.seccomp {
+        Some(filter) => seccomp::load(&filter.program, filter.flags).map_err(notify::explain),
+        None => Ok(()),
+    }
 }
 
 /// What the trace calls [`execute`].
@@ -116,8 +153,8 @@ pub const LAST_STEP: &str = "descriptors, seccomp program, execve";
 /// Becomes the payload. Returns only why it could not.
 ///
 /// The seccomp filter is loaded as the last thing before execve, so that it governs none of
-/// rt's own calls but that one; one with a listener is loaded already
-/// ([`notify::load_if_asked`]).
+/// rt's own calls but that one; unless it had to be before ([`confine`],
+/// [`notify::load_if_asked`]).
 pub fn execute(program: &Program, process: &Process, outcome: &Outcome) -> Error {
     kernel::reset_signals();
     if let Err(error) = descriptor::close_from(
@@ -126,46 +163,25 @@ pub fn execute(program: &Program, process: &Process, outcome: &Outcome) -> Error
     ) {
         return error;
     }
-    let filter = process.seccomp.as_ref();
     if program.descriptors_limited == Moment::AtExecve
         && let Err(error) = limits::limit_descriptors(&process.rlimits)
     {
-        return match filter.is_some_and(|filter| filter.listener.is_some()) {
+        return match program.is_filtered {
             true => error.with_better_hint(
                 "so low a limit is set when the profile and its agent rule already: let them allow prlimit64, or ask for more descriptors",
             ),
             false => error,
         };
     }
-    if let Some(filter) = filter.filter(|filter| filter.listener.is_none())
-        && let Err(error) = seccomp::load(&filter.program, filter.flags)
+    if !program.is_filtered
+        && let Err(error) = load_filter(process)
     {
-        return notify::explain(error);
+        return error;
     }
     outcome.at_execve();
     let errno = kernel::execve(&program.path, &program.args, &program.env);
     outcome.refused(errno as i32);
     refused(&program.path, errno as i32)
-}
-
-/// Why execve(2) did not take the program.
-pub fn refused(path: &CStr, errno: i32) -> Error {
-    let shown = path.to_string_lossy();
-    let error = Error::syscall("execve", format_args!("{shown:?}"), errno)
-        .with_kind(Kind::Program)
-        .within(format!("exec: {shown:?}"));
-    match errno {
-        libc::ENOEXEC => error.with_hint(
-            "the file is no program for this machine: a script needs a first line #!/path/to/interpreter, and a binary has to be for this architecture",
-        ),
-        libc::EPERM => error.with_hint(
-            "the call itself is forbidden: by the seccomp profile, or by SELinux, which under process.noNewPrivileges takes process.selinuxLabel only where its policy grants nnp_transition",
-        ),
-        libc::ENOENT => error.with_hint(
-            "the file is there, so what is missing is its interpreter: the one in its first line, or the dynamic loader of another libc",
-        ),
-        _ => error,
-    }
 }
 
 /// Makes the working directory if it is absent, for init alone: a container's image need not
@@ -190,14 +206,6 @@ pub fn make_working_directory(root: &Root, cwd: &CStr) -> Result<()> {
 
 fn enter_working_directory(cwd: &CStr) -> Result<()> {
     nix::unistd::chdir(cwd).map_err(|errno| no_working_directory(cwd, errno))
-}
-
-/// What is said of a working directory that cannot be entered.
-pub fn no_working_directory(cwd: &CStr, errno: Errno) -> Error {
-    let cwd = cwd.to_string_lossy();
-    Error::syscall("chdir", format_args!("{cwd:?}"), errno as i32)
-        .with_pointer("/process/cwd")
-        .within("process.cwd")
 }
 
 /// CVE-2024-21626: a working directory that was reached through a leaked descriptor lies
@@ -336,38 +344,6 @@ fn executable(path: &CStr) -> Result<()> {
     }
     file::check_access(AT_FDCWD, path, AccessFlags::X_OK)
         .map_err(|errno| no_execution(&shown, errno))
-}
-
-/// What is said of a program that stat(2) does not find.
-pub fn no_program(shown: &str, errno: Errno) -> Error {
-    Error::syscall("stat", format_args!("{shown:?}"), errno as i32)
-        .with_kind(Kind::Program)
-        .with_pointer("/process/args/0")
-}
-
-/// What is said of a program that is a folder or a device.
-pub fn no_regular_file(shown: &str) -> Error {
-    // The words are crun's and runc's at once: podman looks for the first, docker for the second.
-    Error::new(
-        Kind::Program,
-        format!(
-            "the path `{shown}` is not a regular file: {}: permission denied",
-            strerror(libc::EPERM)
-        ),
-    )
-    .with_path(shown)
-    .with_pointer("/process/args/0")
-}
-
-/// What is said of a program that may not be executed.
-pub fn no_execution(shown: &str, errno: Errno) -> Error {
-    let error = Error::syscall("access", format_args!("{shown:?}, X_OK"), errno as i32)
-        .with_kind(Kind::Program)
-        .with_pointer("/process/args/0");
-    match errno {
-        Errno::EACCES => error.with_hint("the file lacks the execute bit for the container's user, or lies on a mount with noexec"),
-        _ => error,
-    }
 }
 
 /// The CPUs of process.execCPUAffinity.final, set last.

@@ -6,7 +6,7 @@
 //!
 //! Runs in: parent.
 
-use std::io::{Stdin, Stdout, stderr, stdin, stdout};
+use std::io::{IsTerminal, Stdin, Stdout, stderr, stdin, stdout};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, Once, PoisonError};
 
@@ -14,7 +14,8 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{
-    LocalFlags, SetArg, SpecialCharacterIndices, Termios, cfmakeraw, tcgetattr, tcsetattr,
+    LocalFlags, OutputFlags, SetArg, SpecialCharacterIndices, Termios, cfmakeraw, tcgetattr,
+    tcsetattr,
 };
 
 use crate::error::Result;
@@ -58,13 +59,16 @@ struct Events {
 
 impl Foreground {
     /// Puts the caller's terminal, if standard input is one, in raw mode until the value is
-    /// dropped, and makes `master` non-blocking.
+    /// dropped, and makes `master` non-blocking. Before the payload writes.
     pub fn new(master: OwnedFd) -> Result<Foreground> {
         let result = fcntl(
             &master,
             FcntlArg::F_SETFL(OFlag::O_RDWR | OFlag::O_NONBLOCK),
         );
         check(result, "fcntl", "master, F_SETFL, O_NONBLOCK")?;
+        if !stdout().is_terminal() {
+            end_lines_plainly(&master);
+        }
         Ok(Foreground {
             input: stdin(),
             output: stdout(),
@@ -270,6 +274,15 @@ impl Foreground {
             let _ = poll(&mut fds, PollTimeout::NONE);
             self.write_output();
         }
+    }
+}
+
+/// For a file or a pipe in the place of the caller's terminal: lines end in a line feed alone,
+/// as with runc. What reads them compares lines.
+fn end_lines_plainly(master: &OwnedFd) {
+    if let Ok(mut settings) = tcgetattr(master) {
+        settings.output_flags.remove(OutputFlags::ONLCR);
+        let _ = tcsetattr(master, SetArg::TCSANOW, &settings);
     }
 }
 

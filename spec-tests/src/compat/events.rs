@@ -26,6 +26,11 @@ fn events_once_prints_what_is_used(case: &Case) -> Verdict {
     let (container, _) = with(case, &["pids", "memory", "cpu"], &resources)?;
     let call = case.runtime(["events", "--stats", &container.id]);
     let outcome = call.run()?.succeeded()?;
+    let start = format!(
+        "{{\"type\":\"stats\",\"id\":\"{}\",\"data\":{{",
+        container.id
+    );
+    holds(outcome.stdout.starts_with(&start), outcome.stdout.clone())?;
     let event = event(outcome.stdout.trim())?;
     equal("type", &event["type"], "stats")?;
     equal("id", &event["id"], container.id.as_str())?;

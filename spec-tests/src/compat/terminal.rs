@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::harness::bundle::Bundle;
 use crate::harness::case::Case;
 use crate::harness::console::{FdSocket, Terminal};
+use crate::harness::container::parse_line;
 use crate::harness::verdict::{Stop, Verdict, equal, holds};
 use crate::probe::ask::{Answer, Ask};
 use crate::tests;
@@ -20,6 +21,7 @@ tests! {
     "runc-exec(8)" Compat exec_sends_a_terminal_to_its_console_socket;
     "runc-run(8)" Compat in_the_foreground_the_terminal_is_passed_through;
     "runc-run(8)" Compat in_the_foreground_the_size_follows_the_callers;
+    "runc-run(8)" Compat in_the_foreground_a_file_gets_lines_without_carriage_returns;
     "config.md#process" Must the_terminal_belongs_to_the_payloads_user;
 }
 
@@ -210,4 +212,20 @@ fn in_the_foreground_the_size_follows_the_callers(case: &Case) -> Verdict {
     let last = &answers[answers.len() - 1];
     equal("the size a second later", last.text()?, "50x90")?;
     running.wait()?.succeeded().map(drop)
+}
+
+fn in_the_foreground_a_file_gets_lines_without_carriage_returns(case: &Case) -> Verdict {
+    let bundle = with_terminal(case, &[Ask::Process])?;
+    let (_mine, theirs) = Terminal::open(case)?;
+    let file = case.dir.join("output");
+    let call = case.run_call(&bundle)?.terminal(&theirs)?;
+    let call = call.stdout(std::fs::File::create(&file)?.into());
+    call.run()?.succeeded()?;
+    let text = std::fs::read_to_string(&file)?;
+    let process = parse_line(text.trim_end(), 1)?.remove(0).process()?;
+    equal("terminals", process.terminals, [true; 3])?;
+    holds(
+        text.ends_with("]\n") && !text.contains('\r'),
+        format!("{text:?}"),
+    )
 }

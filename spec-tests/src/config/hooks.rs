@@ -25,6 +25,8 @@ tests! {
     "config.md#posix-platform-hooks" Must hooks_get_their_own_args_and_env;
     "config.md#posix-platform-hooks" Must a_hook_that_takes_too_long_is_ended;
     "config.md#posix-platform-hooks" Must hooks_run_with_run_too;
+    "runc" Compat create_container_hooks_begin_in_the_containers_root;
+    "runc" Compat start_container_hooks_are_under_the_profile;
     "config.md#posix-platform-hooks" Should hooks_have_no_descriptors_of_the_runtime;
 }
 
@@ -312,4 +314,31 @@ fn hooks_have_no_descriptors_of_the_runtime(case: &Case) -> Verdict {
         .filter(|(fd, _)| *fd > 2)
         .collect();
     equal("descriptors above 2", extra, [])
+}
+
+/// They name files of the image by relative paths, `ldconfig -r .` for one.
+fn create_container_hooks_begin_in_the_containers_root(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    let log = report_from(case, &mut bundle, "createContainer", "0");
+    case.create(&mut bundle)?;
+    let root = std::fs::canonicalize(bundle.rootfs())?;
+    let report = only_report(&log)?;
+    equal("cwd", Path::new(&report.process.cwd), root.as_path())
+}
+
+/// Their programs are the image's.
+fn start_container_hooks_are_under_the_profile(case: &Case) -> Verdict {
+    for no_new_privileges in [true, false] {
+        let mut bundle = case.bundle_named(&format!("bundle-{no_new_privileges}"))?;
+        bundle.process()["noNewPrivileges"] = json!(no_new_privileges);
+        let rules = json!([{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO"}]);
+        bundle.linux()["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules});
+        let log = report_from(case, &mut bundle, "startContainer", "0");
+        let container = case.started(&mut bundle)?;
+        let filter = only_report(&log)?.process.status.get("Seccomp").cloned();
+        equal("Seccomp of the hook", filter.as_deref(), Some("2"))?;
+        container.stop()?;
+        container.delete()?;
+    }
+    Ok(())
 }

@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::plan::rootfs::Source;
 use crate::plan::{ContainerPath, Plan};
-use crate::process::payload;
+use crate::process::{payload, refusals};
 use crate::rootfs::Root;
 use crate::sys;
 
@@ -89,7 +89,7 @@ impl Image<'_> {
         };
         match is_directory {
             true => Ok(()),
-            false => Err(payload::no_working_directory(cwd, Errno::ENOTDIR)),
+            false => Err(refusals::no_working_directory(cwd, Errno::ENOTDIR)),
         }
     }
 
@@ -105,7 +105,7 @@ impl Image<'_> {
                 let errno = Errno::from_raw(e.errno().unwrap_or(libc::ENOENT));
                 return match self.leads_away(&place) {
                     true => self.out_of_sight(),
-                    false => Err(payload::no_program(&shown, errno)),
+                    false => Err(refusals::no_program(&shown, errno)),
                 };
             }
             // The caller may look at less than the payload.
@@ -113,7 +113,7 @@ impl Image<'_> {
         };
         let stat = sys::file::stat(file.as_fd())?;
         if sys::file::kind(&stat) != SFlag::S_IFREG {
-            return Err(payload::no_regular_file(&shown));
+            return Err(refusals::no_regular_file(&shown));
         }
         let owner = Owner {
             uid: stat.st_uid,
@@ -126,7 +126,7 @@ impl Image<'_> {
         let noexec = sys::file::file_system_flags(file.as_fd())? & libc::ST_NOEXEC != 0;
         match has_bit && may && !noexec {
             true => Ok(()),
-            false => Err(payload::no_execution(&shown, Errno::EACCES)),
+            false => Err(refusals::no_execution(&shown, Errno::EACCES)),
         }
     }
 
@@ -177,7 +177,7 @@ impl Image<'_> {
             return Ok(());
         };
         let refused = |errno| {
-            Err::<(), Error>(payload::refused(program, errno).with_pointer("/process/args/0"))
+            Err::<(), Error>(refusals::refused(program, errno).with_pointer("/process/args/0"))
         };
         let interpreter = match form(&head, machines_here()) {
             Form::Binary { interpreter } => interpreter,
