@@ -3,9 +3,11 @@
 import glob
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 
 import room
 
@@ -38,16 +40,25 @@ def run(options, suite, source, read):
         inside = suite.command("/src", runtime, "lab", options.world, options.filter)
         machine = [os.path.join(TREE, "hack", "vm"), "--engine", options.engine, "--limit", str(options.limit),
                    "--memory", str(MEMORY_MIB), "--tree", work, *programs, "--", *inside]
-        return stream(machine, read)
+        return stream(machine, read, options.limit, subprocess.Popen.terminate)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def stream(words, read):
-    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace") as run_of:
-        for line in run_of.stdout:
-            read(line.rstrip("\n"))
-    return run_of.returncode
+def stream(words, read, limit_seconds, end):
+    """Each line of a command's output goes to `read`; `end` takes the command down at its limit and with us."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    with subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace") as command:
+        limit = threading.Timer(limit_seconds, end, [command])
+        limit.start()
+        try:
+            for line in command.stdout:
+                read(line.rstrip("\n"))
+            command.wait()
+        finally:
+            limit.cancel()
+            end(command)
+    return command.returncode
 
 
 def here(options, work, read):
@@ -65,9 +76,9 @@ def here(options, work, read):
         with open(os.path.join(work, "runtime"), "w", encoding="utf-8") as file:
             file.write(shutil.which(options.runtime) if options.runtime else rt(options))
         cgroup = room.make_cgroup(work)
-        apart = ["timeout", "-s", "KILL", str(options.limit), "unshare", "--mount", "--pid", "--fork", "--kill-child",
-                 "--mount-proc", "--ipc", "--propagation", "shared", sys.executable]
-        return stream([*apart, *sys.argv, "--inside", work], read)
+        apart = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--ipc", "--propagation", "shared"]
+        # Its death takes the pid namespace with it.
+        return stream([*apart, sys.executable, *sys.argv, "--inside", work], read, options.limit, subprocess.Popen.kill)
     finally:
         if cgroup:
             room.remove_cgroup(cgroup)

@@ -105,11 +105,25 @@ impl Handle {
         } else {
             return Ok(());
         };
-        Err(Error::new(
+        Err(self.unfit(&state))
+    }
+
+    /// Refuses a cgroup that lets no process run: one that systemd has found where its unit's
+    /// is to be, and has put init into.
+    pub(super) fn check_running(&self) -> Result<()> {
+        match self.directory.read("cgroup.freeze")?.trim() {
+            "1" => Err(self.unfit("is frozen")),
+            _ => Ok(()),
+        }
+    }
+
+    fn unfit(&self, state: &str) -> Error {
+        let path = self.directory.path();
+        Error::new(
             Kind::WrongState,
-            format!("the container's cgroup {:?} {state}", self.directory.path()),
+            format!("the container's cgroup {path:?} {state}"),
         )
-        .with_hint("give the container a linux.cgroupsPath of its own"))
+        .with_hint("give the container a linux.cgroupsPath of its own")
     }
 
     /// Stops every process in the cgroup and below it, and waits until they stand. Where one

@@ -112,6 +112,18 @@ fn an_empty_cgroup_is_taken_and_one_with_processes_refused() {
 }
 
 #[test]
+fn a_cgroup_that_is_to_stand_still_takes_no_container() {
+    with_cgroup2("frozen", |mount, name| {
+        let guard = make(mount, &name);
+        let handle = guard.handle().unwrap();
+        handle.check_running().unwrap();
+        std::fs::write(mount.join(&name).join("cgroup.freeze"), "1").unwrap();
+        let e = handle.check_running().err().unwrap();
+        assert!(e.to_string().ends_with("is frozen"), "{e}");
+    });
+}
+
+#[test]
 fn freezing_killing_and_listing_reach_the_whole_subtree() {
     with_cgroup2("verbs", |mount, name| {
         let guard = make(mount, &name);

@@ -80,17 +80,16 @@ impl Unit {
             true => self.enter_slice(pid),
             false => self.find(pid),
         }?;
+        let handle = self.handle.insert(handle);
+        handle.check_running()?;
         // The process waits, and takes no memory yet.
-        self.above = Some(oom::Above::of(&handle));
-        let handle = match &self.scope.subgroup {
-            None => handle,
-            Some(name) => {
-                let below = handle.enter_below(Path::new(name), pid)?;
-                settings::hand_down(&handle, &below)?;
-                below
-            }
-        };
-        Ok(self.handle.insert(handle))
+        self.above = Some(oom::Above::of(handle));
+        if let Some(name) = &self.scope.subgroup {
+            let below = handle.enter_below(Path::new(name), pid)?;
+            settings::hand_down(handle, &below)?;
+            *handle = below;
+        }
+        Ok(handle)
     }
 
     /// Moves the process into the cgroup that is delegated to the container, if one is.
