@@ -88,5 +88,6 @@ def here(options, work, read):
 def enter(options, suite):
     """Inside the room: its mounts, its user, and the suite."""
     inside = room.enter(options.inside)
-    return subprocess.run(
-        suite.command(options.inside, inside.runtime, room.USER, options.world, options.filter), check=False).returncode
+    words = suite.command(options.inside, inside.runtime, room.USER, options.world, options.filter)
+    # Tests write into the folder they begin in.
+    return subprocess.run(words, cwd=options.inside, check=False).returncode
