@@ -116,9 +116,9 @@ const SECTIONS: &[Section] = &[
     Section {
         title: "`rt start`: init executes the payload",
         fields: &[
-            "hooks.start_container",
             "descriptors",
             "process.seccomp",
+            "hooks.start_container",
             "process.args",
             "process.env",
             "process.home_missing",
@@ -175,8 +175,8 @@ const NOTES: &[(&str, &str, &str)] = &[
     ("process.groups", "[]", "none, the caller's are given up"),
     (
         "process.seccomp.loaded",
-        "before_execve",
-        "as the last call but that one",
+        "at_start",
+        "just before execve(2), or before the hooks of that moment",
     ),
     (
         "process.seccomp.loaded",

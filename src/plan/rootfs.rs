@@ -178,7 +178,8 @@ pub struct Device {
     pub mode: u32,
     pub uid: u32,
     pub gid: u32,
-    /// Bind the host's node of this path instead of mknod(2): in a user namespace.
+    /// Not made by init, to whom mknod(2) is refused in a user namespace: one of config.json is
+    /// made by a parent who may, and else the host's node of this path is bound.
     pub bind: bool,
 }
 

@@ -36,11 +36,11 @@ impl Serialize for Filter {
 
 impl Filter {
     /// When it is loaded: one that asks an agent before `create` returns, which has then handed
-    /// the listener over; any other governs no call of rt's but execve.
+    /// the listener over; any other at `start`, as late as can be.
     fn moment(&self) -> &'static str {
         match self.listener {
             Some(_) => "before_ready",
-            None => "before_execve",
+            None => "at_start",
         }
     }
 }
@@ -193,7 +193,7 @@ mod tests {
                 {"names": ["mount"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1},
             ],
         }));
-        assert_eq!(found["loaded"], "before_execve");
+        assert_eq!(found["loaded"], "at_start");
         assert_eq!(
             found["architectures"],
             json!(["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"])
