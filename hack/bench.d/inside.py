@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 
+import filters
 import report
 
 PARTS = os.path.dirname(os.path.realpath(__file__))
@@ -306,7 +307,7 @@ def run(job):
         sweep_cgroups(job["prefix"])
         return
     describe(job)
-    rows, columns = [], ["floor", *job["runtimes"]]
+    rows, columns, made = [], ["floor", *job["runtimes"]], None
     for name in job["contexts"]:
         context = Context(job, name)
         runtimes = try_out(context, columns)
@@ -315,8 +316,12 @@ def run(job):
         else:
             rows += measure(job, context, runtimes)
             end_paused(context, runtimes)
+        if job["seccomp"] and made is None and not job["verify"]:
+            made = filters.rows(context, runtimes)
     if rows:
         print("\n" + report.table(rows, columns))
+        if made:
+            print("\n" + report.table(*made))
         if job["svg"]:
             with open(job["svg"], "w", encoding="utf-8") as file:
                 file.write(report.picture(rows, columns, "Medians, and their ratio to the floor"))

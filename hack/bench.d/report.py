@@ -1,7 +1,7 @@
 """The figures of hack/bench as a table and as a picture.
 
 A row is (context, measure, {runtime: value}), value being microseconds, KiB or a
-number of system calls; `floors` says what each runtime's value is divided by.
+number; `floors` says what each runtime's value is divided by.
 """
 
 COLOURS = {"floor": "#9aa0a6", "rt": "#c2410c", "crun": "#2563eb", "runc": "#0d9488", "youki": "#7c3aed"}
@@ -11,6 +11,8 @@ SPARE_COLOUR = "#4b5563"
 def show_value(unit, value):
     if unit == "us":
         return f"{value / 1000:.2f} ms"
+    if unit == "fine us":
+        return f"{value:.0f} us"
     if unit == "KiB":
         return f"{value / 1024:.1f} MiB"
     return f"{value:.0f}"

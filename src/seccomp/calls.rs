@@ -32,6 +32,26 @@ pub struct Calls<'p> {
     named: Vec<Named<'p>>,
 }
 
+/// The first argument under which a bundle carries a call, and the bits of it that the kernel
+/// looks at.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Carried {
+    first: u32,
+    mask: u64,
+}
+
+impl Carried {
+    /// socketcall(2) takes an int, ipc(2) the lower half of one: above it callers put a version
+    /// (ksys_ipc of ipc/syscall.c), by which a rule that compared the whole would be evaded.
+    fn new(by: &str, first: u32) -> Carried {
+        let mask = match by {
+            "ipc" => 0xffff,
+            _ => 0xffff_ffff,
+        };
+        Carried { first, mask }
+    }
+}
+
 struct Named<'p> {
     name: &'p str,
     /// Indices into `Calls::clauses`, in the order of the profile.
@@ -137,12 +157,12 @@ impl<'p> Calls<'p> {
     /// The answer for socketcall(2) or ipc(2): by the rules for the calls that it carries and
     /// its own. None where the profile names none of them.
     fn bundle(&mut self, call: &str, words: Words, graph: &mut Graph) -> Option<Id> {
-        let mut clauses: Vec<(usize, Option<u32>)> = Vec::new();
+        let mut clauses: Vec<(usize, Option<Carried>)> = Vec::new();
         let mut named = false;
         let own = std::iter::once((call, call, None));
         let carried = BUNDLED
             .iter()
-            .map(|(name, by, first)| (*name, *by, Some(*first)));
+            .map(|(name, by, first)| (*name, *by, Some(Carried::new(by, *first))));
         for (name, by, first) in own.chain(carried) {
             if let Some(at) = self.names.get(name).filter(|_| by == call) {
                 self.named[*at].met = true;
@@ -160,11 +180,11 @@ impl<'p> Calls<'p> {
         named.then(|| self.answer(clauses.into_iter(), words, graph))
     }
 
-    /// The node that decides by `clauses`: each an index, with the first argument that the
-    /// call carries it under where it is bundled.
+    /// The node that decides by `clauses`: each an index, with what the call carries it under
+    /// where it is bundled.
     fn answer(
         &self,
-        clauses: impl Iterator<Item = (usize, Option<u32>)>,
+        clauses: impl Iterator<Item = (usize, Option<Carried>)>,
         words: Words,
         graph: &mut Graph,
     ) -> Id {
@@ -210,16 +230,16 @@ fn repeats_an_argument(conditions: &[Condition]) -> bool {
 /// The conditions of a clause that can fail. In a bundle the first argument is the number of
 /// the carried call, and what the rule says about that argument cannot be checked: it lies
 /// in the caller's memory, with all the others.
-fn conditions(clause: &Clause, bundled: Option<u32>, words: Words) -> Vec<Condition> {
+fn conditions(clause: &Clause, bundled: Option<Carried>, words: Words) -> Vec<Condition> {
     let mask = match words {
         Words::Narrow { .. } => u64::from(u32::MAX),
         Words::Wide { .. } => u64::MAX,
     };
-    let carried = bundled.map(|first| Condition {
+    let carried = bundled.map(|carried| Condition {
         index: 0,
-        value: u64::from(first),
-        value_two: 0,
-        operator: Operator::Eq,
+        value: carried.mask,
+        value_two: carried.first.into(),
+        operator: Operator::MaskedEq,
     });
     let own = clause.conditions.iter().copied().filter(|c| {
         let holds_always = c.operator == Operator::MaskedEq && c.value & mask == 0;

@@ -136,6 +136,15 @@ fn a_socket_rule_holds_in_socketcall_too() {
 }
 
 #[test]
+fn the_version_in_ipcs_first_argument_evades_no_rule() {
+    let json = r#"{"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86"], "syscalls": [
+        {"names": ["shmget"], "action": "SCMP_ACT_ERRNO"}]}"#;
+    for (first, answer) in [(23, EPERM), (0x1_0017, EPERM), (24, ALLOW)] {
+        assert_eq!(decide(json, Arch::X86, 117, [first, 0, 0, 0, 0, 0]), answer);
+    }
+}
+
+#[test]
 fn names_that_nobody_knows_are_reported() {
     let (_, skipped) = compiled(
         r#"{"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86", "SCMP_ARCH_S390"],
@@ -163,6 +172,9 @@ fn flags_are_the_kernels() {
         "syscalls": [{"names": ["mkdir"], "action": "SCMP_ACT_NOTIFY"}]}"#;
     let (filter, _) = compiled(notify);
     assert_eq!(filter.flags, 0x28);
+    // Beside a listener TSYNC has to come with TSYNC_ESRCH.
+    let (beside, _) = compiled(&notify.replace("WAIT_KILLABLE_RECV", "TSYNC"));
+    assert_eq!(beside.flags, 0x19);
     let listener = filter.listener.unwrap();
     assert_eq!(listener.path.to_str(), Some("/run/agent"));
     assert_eq!(listener.metadata.as_deref(), Some("m"));
