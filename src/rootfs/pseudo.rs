@@ -14,7 +14,7 @@ use super::mount::Request;
 use crate::error::{Error, Result};
 use crate::plan::namespaces::Kind;
 use crate::plan::rootfs::FileSystem;
-use crate::sys::mount::Place;
+use crate::sys::mount::{Attributes, Place};
 
 /// Mounts procfs on a directory that is no symbolic link (CVE-2019-19921, CVE-2023-27561).
 ///
@@ -53,13 +53,30 @@ pub fn sysfs(request: &Request<'_>, fs: &FileSystem, context: &Context<'_>) -> R
     }
 }
 
+/// What config.json forbids in the one file system that it asks for.
+const RESTRICTIONS: u64 = libc::MOUNT_ATTR_RDONLY
+    | libc::MOUNT_ATTR_NOSUID
+    | libc::MOUNT_ATTR_NODEV
+    | libc::MOUNT_ATTR_NOEXEC;
+
 /// Binds the host's tree in place of what could not be mounted, for the reason `refused`.
+///
+/// CVE-2023-25809: the host has others mounted in it, its cgroups in /sys, and a read-only /sys
+/// is to be so throughout.
 fn bind_instead(
     request: &Request<'_>,
     target: BorrowedFd<'_>,
     host: &str,
     refused: Error,
 ) -> Result<OwnedFd> {
+    let recursive = Attributes {
+        set: request.recursive.set | request.attributes.set & RESTRICTIONS,
+        ..request.recursive
+    };
+    let request = Request {
+        recursive,
+        ..*request
+    };
     Tree::copy(Place::Host(Path::new(host)), libc::AT_RECURSIVE)
         .and_then(|tree| request.attach(tree, target))
         .map_err(|e| e.within(format!("{refused}, and binding {host}")))

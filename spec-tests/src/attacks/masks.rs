@@ -22,6 +22,7 @@ tests! {
     "CVE-2025-52881, CVE-2019-16884" Attack a_false_proc_does_not_catch_the_score;
     "CVE-2019-19921" Attack a_volume_over_proc_is_no_proc;
     "CVE-2023-25809" Attack the_hosts_cgroups_cannot_be_written_by_a_rootless_container;
+    "CVE-2023-25809" Attack a_read_only_sysfs_of_the_callers_network_is_so_throughout;
     "CVE-2015-3630" Attack kernel_settings_are_not_writable_by_default;
 }
 
@@ -232,6 +233,32 @@ fn the_hosts_cgroups_cannot_be_written_by_a_rootless_container(case: &Case) -> V
         ),
         None => Ok(()),
     }
+}
+
+/// An ordinary user cannot mount one; what is bound in its place has the host's mounts in it.
+fn a_read_only_sysfs_of_the_callers_network_is_so_throughout(case: &Case) -> Verdict {
+    case.need_rootless()?;
+    let mut bundle = case.bundle()?;
+    bundle.without_namespace("network");
+    bundle.without_mount("/sys").without_mount("/sys/fs/cgroup");
+    bundle.mount(
+        json!({"destination": "/sys", "type": "sysfs", "source": "sysfs",
+        "options": ["nosuid", "noexec", "nodev", "ro"]}),
+    );
+    bundle.answers(&[Ask::Mounts])?;
+    let outcome = case.run_call(&bundle)?.run()?;
+    let Some(line) = outcome.stdout.lines().find(|line| line.starts_with('[')) else {
+        return Ok(());
+    };
+    for mount in parse_line(line, 1)?.remove(0).mounts()? {
+        if Path::new(&mount.target).starts_with("/sys") {
+            holds(
+                mount.flags.iter().any(|flag| flag == "ro"),
+                format!("{} has {:?}", mount.target, mount.flags),
+            )?;
+        }
+    }
+    Ok(())
 }
 
 fn kernel_settings_are_not_writable_by_default(case: &Case) -> Verdict {
