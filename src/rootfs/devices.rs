@@ -82,7 +82,7 @@ fn make_one(directories: &mut Directories<'_>, device: &Device, node: Option<Tre
     let made = sys::file::mknodat(directory, &name, kind(device), device.mode, number);
     match made {
         Ok(()) if device.uid == 0 && device.gid == 0 => Ok(()),
-        Ok(()) => sys::file::chown_entry(directory, &name, device.uid, device.gid),
+        Ok(()) => give_away(directory, &name, device),
         Err(e) if e.is(Errno::EEXIST) && is_same(directory, &name, device)? => Ok(()),
         // A plain file of an image in place of the node, or no right to make nodes: the
         // host's node covers it.
@@ -95,6 +95,16 @@ fn make_one(directories: &mut Directories<'_>, device: &Device, node: Option<Tre
         }
         Err(e) => Err(e),
     }
+}
+
+/// Gives a new node to its owner. In a folder that others have, too, its name may be another file's
+/// by now.
+fn give_away(directory: BorrowedFd<'_>, name: &CStr, device: &Device) -> Result<()> {
+    let node = sys::file::open_entry(directory, name, OFlag::O_PATH)?;
+    if !is_node(&sys::file::stat(node.as_fd())?, device) {
+        return Err(Error::system("it was made, and is another file now"));
+    }
+    sys::file::chown_entry(node.as_fd(), c"", device.uid, device.gid)
 }
 
 /// Whether the name is the node that the plan wants.

@@ -195,7 +195,8 @@ pub fn check_access(
     }
 }
 
-/// Changes the owner of one name in a directory, fchownat(2).
+/// Changes the owner of one name in a directory, or with an empty name of the object of the
+/// descriptor, which may be `O_PATH`: fchownat(2).
 pub fn chown_entry(directory: BorrowedFd<'_>, name: &CStr, uid: u32, gid: u32) -> Result<()> {
     check(
         nix::unistd::fchownat(
@@ -203,11 +204,11 @@ pub fn chown_entry(directory: BorrowedFd<'_>, name: &CStr, uid: u32, gid: u32) -
             name,
             Some(nix::unistd::Uid::from_raw(uid)),
             Some(nix::unistd::Gid::from_raw(gid)),
-            AtFlags::AT_SYMLINK_NOFOLLOW,
+            AtFlags::AT_SYMLINK_NOFOLLOW | AtFlags::AT_EMPTY_PATH,
         ),
         "fchownat",
         format_args!(
-            "{}, {name:?}, {uid}, {gid}, AT_SYMLINK_NOFOLLOW",
+            "{}, {name:?}, {uid}, {gid}, AT_SYMLINK_NOFOLLOW|AT_EMPTY_PATH",
             directory.as_raw_fd()
         ),
     )

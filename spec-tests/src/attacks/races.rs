@@ -1,5 +1,7 @@
 //! Names that change between a check and its use
 
+use std::os::unix::fs::MetadataExt;
+
 use serde_json::json;
 
 use crate::harness::case::Case;
@@ -13,6 +15,7 @@ tests! {
     "CVE-2021-30465" Attack a_destination_that_changes_does_not_move_the_mount_out;
     "CVE-2024-45310" Attack a_folder_that_changes_does_not_make_folders_on_the_host;
     "CVE-2025-52881" Attack a_dev_that_changes_makes_nothing_on_the_host;
+    "" Attack a_node_that_changes_gives_no_other_file_away;
 }
 
 /// Enough that a runtime without protection loses several times.
@@ -97,6 +100,38 @@ fn a_dev_that_changes_makes_nothing_on_the_host(case: &Case) -> Verdict {
                 "in round {round} the runtime made {:?} on the host",
                 entry?.file_name()
             ));
+        }
+    }
+    Ok(())
+}
+
+/// The node is made in a folder that somebody else has, too.
+fn a_node_that_changes_gives_no_other_file_away(case: &Case) -> Verdict {
+    case.need_root()?;
+    let mut bundle = case.bundle()?;
+    let shared = case.folder("shared")?;
+    bundle.bind(&shared, "/shared", &["rbind"]);
+    bundle.linux()["devices"] = json!([{"path": "/shared/node", "type": "c", "major": 1, "minor": 5,
+        "uid": 1000, "gid": 1000}]);
+    bundle.args(&["/bin/probe", "exit", "0"]);
+    let (node, precious) = (shared.join("node"), shared.join("precious"));
+    let _swapper = Swapper::start(&node, &precious)?;
+    for round in 0..2 * ROUNDS {
+        for place in [&node, &precious] {
+            let _ = std::fs::remove_file(place);
+        }
+        std::fs::write(&precious, "of root")?;
+        case.run_call(&bundle)?.run()?;
+        // Each name is now one of the two, now the other.
+        let files = std::fs::read_dir(&shared)?.filter_map(Result::ok);
+        let held: Vec<_> = files
+            .filter_map(|file| std::fs::File::open(file.path()).ok()?.metadata().ok())
+            .collect();
+        for found in held.iter().filter(|found| found.is_file()) {
+            holds(
+                found.uid() == 0,
+                format!("in round {round} a file of root's became the payload's"),
+            )?;
         }
     }
     Ok(())
