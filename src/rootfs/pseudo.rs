@@ -26,6 +26,13 @@ pub fn proc(request: &Request<'_>, fs: &FileSystem, context: &Context<'_>) -> Re
         Err(e) if e.is(Errno::EPERM) && !context.namespaces.is_private(Kind::Pid) => {
             bind_instead(request, target.as_fd(), "/proc", e)
         }
+        Err(e)
+            if e.is(Errno::EPERM)
+                && context.namespaces.joins(Kind::Pid)
+                && context.namespaces.is_new(Kind::User) =>
+        {
+            Err(e.with_hint("a procfs belongs to the owner of its pid namespace, which is another user namespace than the container's: join that one too, or bind /proc"))
+        }
         Err(e) if e.is(Errno::EPERM) => Err(e.with_hint(
             "the procfs of this host has parts covered, as inside another container: give that one an unmasked /proc, or share its pid namespace",
         )),
