@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
+use crate::config::hooks::report_from;
 use crate::harness::case::Case;
 use crate::harness::container::Container;
 use crate::harness::verdict::{Doing, Verdict, equal, holds};
@@ -17,6 +18,8 @@ tests! {
     "runtime.md#create" Must of_several_creates_of_one_id_one_succeeds;
     "runtime.md#state" Compat containers_of_many_runtimes_at_once_all_live;
     "runc-exec(8)" Compat a_hundred_execs_make_nothing_grow;
+    "runc-start(8)" Compat of_ten_starts_at_once_one_succeeds;
+    "runc(8)" Compat ten_calls_at_once_on_one_container_do_no_harm;
     "runc-delete(8)" Compat what_a_killed_create_leaves_can_be_deleted;
     "runc-delete(8)" Compat several_forced_deletes_at_once_do_no_harm;
 }
@@ -37,6 +40,61 @@ fn of_several_creates_of_one_id_one_succeeds(case: &Case) -> Verdict {
         .run()?
         .succeeded()
         .map(drop)
+}
+
+fn of_ten_starts_at_once_one_succeeds(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    let log = report_from(case, &mut bundle, "poststart", "0");
+    let mut container = case.create(&mut bundle)?;
+    let mut running = Vec::new();
+    for _ in 0..10 {
+        running.push(container.verb("start").start()?);
+    }
+    let mut started = 0;
+    for one in running {
+        started += usize::from(one.wait()?.status == 0);
+    }
+    equal("starts that succeeded", started, 1)?;
+    let reports = fs::read_to_string(&log).doing(log.display())?;
+    equal("runs of the hook after a start", reports.lines().count(), 1)?;
+    container.ask_one(Ask::Process)?.process().map(drop)
+}
+
+/// Whatever they answer, the container lives as before, and its last word is one whole record.
+fn ten_calls_at_once_on_one_container_do_no_harm(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    let mut container = case.started(&mut bundle)?;
+    let before = container.state()?;
+    for _ in 0..3 {
+        let id = case.id.as_str();
+        let calls: [&[&str]; 10] = [
+            &["state", id],
+            &["start", id],
+            &["delete", id],
+            &["kill", id, "0"],
+            &["exec", id, "/bin/probe", "exit", "0"],
+            &["exec", id, "/bin/probe", "exit", "0"],
+            &["list"],
+            &["ps", "--format", "json", id],
+            &["delete", id],
+            &["state", id],
+        ];
+        let mut running = Vec::new();
+        for call in calls {
+            running.push((call[0], case.runtime(call.iter().copied()).start()?));
+        }
+        for (verb, one) in running {
+            let outcome = one.wait()?;
+            match verb {
+                "start" | "delete" => drop(outcome.refused()?),
+                // Without a cgroup of its own nobody knows a container's processes.
+                "ps" => {}
+                _ => drop(outcome.succeeded()?),
+            }
+        }
+    }
+    container.ask_one(Ask::Process)?.process()?;
+    equal("the state", container.state()?, before)
 }
 
 fn containers_of_many_runtimes_at_once_all_live(case: &Case) -> Verdict {

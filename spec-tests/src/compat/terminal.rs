@@ -1,5 +1,7 @@
 //! Terminals: by console socket, and in the foreground
 
+use nix::libc;
+use nix::sys::termios::{LocalFlags, tcgetattr};
 use serde_json::json;
 
 use crate::harness::bundle::Bundle;
@@ -20,6 +22,7 @@ tests! {
     "runc(8)" Compat a_missing_console_socket_is_an_error;
     "runc-exec(8)" Compat exec_sends_a_terminal_to_its_console_socket;
     "runc-run(8)" Compat in_the_foreground_the_terminal_is_passed_through;
+    "runc-run(8)" Compat in_the_foreground_the_callers_terminal_is_raw_and_then_as_before;
     "runc-run(8)" Compat in_the_foreground_the_size_follows_the_callers;
     "runc-run(8)" Compat in_the_foreground_a_file_gets_lines_without_carriage_returns;
     "config.md#process" Must the_terminal_belongs_to_the_payloads_user;
@@ -184,19 +187,40 @@ fn in_the_foreground_the_terminal_is_passed_through(case: &Case) -> Verdict {
     running.wait()?.succeeded().map(drop)
 }
 
+fn in_the_foreground_the_callers_terminal_is_raw_and_then_as_before(case: &Case) -> Verdict {
+    let bundle = with_terminal(case, &[Ask::ReadFd(0)])?;
+    let (mut mine, theirs) = Terminal::open(case)?;
+    let before = tcgetattr(&theirs)?;
+    holds(
+        before.local_flags.contains(LocalFlags::ICANON),
+        "a new terminal is raw",
+    )?;
+    let running = case.run_call(&bundle)?.terminal(&theirs)?.start()?;
+    case.wait_for("the raw mode of the caller's terminal", || {
+        let cooked = LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG;
+        Ok((!tcgetattr(&theirs)?.local_flags.intersects(cooked)).then_some(()))
+    })?;
+    mine.write("typed\n")?;
+    answers_on(&mut mine, 1)?;
+    running.wait()?.succeeded()?;
+    holds(
+        tcgetattr(&theirs)? == before,
+        "the terminal is not as it was before",
+    )
+}
+
 fn in_the_foreground_the_size_follows_the_callers(case: &Case) -> Verdict {
-    let mut asks = vec![
+    let asks = vec![
+        Ask::Block(vec![libc::SIGWINCH]),
         Ask::WindowSize,
+        // One of the start.
+        Ask::NextSignal { within_ms: 0 },
         Ask::Create("/tmp/asked".into()),
-        Ask::ReadFd(0),
+        Ask::NextSignal {
+            within_ms: case.patience().as_millis() as u64,
+        },
+        Ask::WindowSize,
     ];
-    // The runtime has a second to pass the change on.
-    asks.extend(
-        [Ask::SleepMs(100), Ask::WindowSize]
-            .into_iter()
-            .cycle()
-            .take(20),
-    );
     let bundle = with_terminal(case, &asks)?;
     let (mut mine, theirs) = Terminal::open(case)?;
     mine.resize(40, 120)?;
@@ -206,11 +230,9 @@ fn in_the_foreground_the_size_follows_the_callers(case: &Case) -> Verdict {
     })?;
     mine.resize(50, 90)?;
     running.signal(nix::sys::signal::Signal::SIGWINCH)?;
-    mine.write("go on\n")?;
     let answers = answers_on(&mut mine, asks.len())?;
-    equal("the size at first", answers[0].text()?, "40x120")?;
-    let last = &answers[answers.len() - 1];
-    equal("the size a second later", last.text()?, "50x90")?;
+    equal("the size at first", answers[1].text()?, "40x120")?;
+    equal("the size that follows", answers[5].text()?, "50x90")?;
     running.wait()?.succeeded().map(drop)
 }
 

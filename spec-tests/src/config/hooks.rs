@@ -45,7 +45,7 @@ fn reporting(probe: &Path, log: &Path, status: &str) -> Value {
 }
 
 /// The same for each kind: startContainer sees the container's paths, all others the host's.
-pub(super) fn report_from(case: &Case, bundle: &mut Bundle, kind: &str, status: &str) -> PathBuf {
+pub(crate) fn report_from(case: &Case, bundle: &mut Bundle, kind: &str, status: &str) -> PathBuf {
     let (hook, log) = if kind == "startContainer" {
         (
             reporting(

@@ -2,7 +2,7 @@
 
 mod capabilities;
 mod failing_hooks;
-mod hooks;
+pub(crate) mod hooks;
 mod id_maps;
 mod invalid;
 mod labels;

@@ -18,6 +18,7 @@ tests! {
     "config.md#linux-mount-options" Must nodev_refuses_devices;
     "config.md#linux-mount-options" Must of_contradicting_flags_the_last_one_wins;
     "config.md#linux-mount-options" Must rro_reaches_mounts_below;
+    "config.md#linux-mount-options" Must every_recursive_option_reaches_mounts_below;
     "config.md#linux-mount-options" Must ro_does_not_reach_mounts_below;
     "config.md#linux-mount-options" Must a_private_mount_has_no_peers;
     "config.md#linux-mount-options" Must an_rslave_mount_receives_from_the_host;
@@ -160,6 +161,49 @@ fn rro_reaches_mounts_below(case: &Case) -> Verdict {
             has_flag(mount, "ro") && has_flag(mount, "nosuid"),
             format!("{place} has {:?}", mount.flags),
         )?;
+    }
+    Ok(())
+}
+
+/// Each sets its flag on both mounts, and its opposite behind it takes it away from both.
+fn every_recursive_option_reaches_mounts_below(case: &Case) -> Verdict {
+    const OPTIONS: [(&str, &str, &str); 7] = [
+        ("rro", "rrw", "ro"),
+        ("rnosuid", "rsuid", "nosuid"),
+        ("rnodev", "rdev", "nodev"),
+        ("rnoexec", "rexec", "noexec"),
+        ("rnodiratime", "rdiratime", "nodiratime"),
+        ("rnoatime", "ratime", "noatime"),
+        ("rnosymfollow", "rsymfollow", "nosymfollow"),
+    ];
+    case.need_root()?;
+    let source = case.folder("source")?;
+    let _below = HostMount::tmpfs(&case.folder("source/below")?)?;
+    let mut bundle = case.bundle()?;
+    let mut bind = |at: &str, options: &[&str]| {
+        bundle.bind(&source, at, &[&["rbind"], options].concat());
+    };
+    bind("/strict", &["rstrictatime"]);
+    for (set, clear, flag) in OPTIONS {
+        bind(&format!("/{flag}"), &[set]);
+        bind(&format!("/no-{flag}"), &[set, clear]);
+    }
+    let mounts = run_mounts(case, &mut bundle)?;
+    for below in ["", "/below"] {
+        let strict = mount_at(&mounts, &format!("/strict{below}"))?;
+        holds(
+            !has_flag(strict, "relatime") && !has_flag(strict, "noatime"),
+            format!("rstrictatime makes {:?} of {below:?}", strict.flags),
+        )?;
+        for (set, clear, flag) in OPTIONS {
+            for (place, wanted) in [(format!("/{flag}"), true), (format!("/no-{flag}"), false)] {
+                let mount = mount_at(&mounts, &format!("{place}{below}"))?;
+                holds(
+                    has_flag(mount, flag) == wanted,
+                    format!("{set} and {clear}: {} has {:?}", mount.target, mount.flags),
+                )?;
+            }
+        }
     }
     Ok(())
 }

@@ -23,6 +23,7 @@ tests! {
     "config.md#linux-process" Must no_new_privileges_is_set;
     "config.md#linux-process" Must no_new_privileges_is_not_set_unless_asked;
     "config.md#linux-process" Must oom_score_adj_is_set;
+    "config.md#linux-process" Should a_score_that_may_not_be_lowered_is_no_obstacle_to_an_ordinary_user;
     "config.md#linux-process" Must oom_score_adj_is_unchanged_unless_asked;
     "config.md#linux-process" Must io_priority_is_set;
     "config.md#linux-process" Must the_scheduler_is_set;
@@ -204,6 +205,18 @@ fn oom_score_adj_is_set(case: &Case) -> Verdict {
         "oom_score_adj",
         case.run_process(&mut bundle)?.oom_score_adj,
         Some(321),
+    )
+}
+
+fn a_score_that_may_not_be_lowered_is_no_obstacle_to_an_ordinary_user(case: &Case) -> Verdict {
+    case.need_rootless()?;
+    let mut bundle = case.bundle()?;
+    bundle.process()["oomScoreAdj"] = json!(-500);
+    let own = std::fs::read_to_string("/proc/self/oom_score_adj")?;
+    equal(
+        "oom_score_adj",
+        case.run_process(&mut bundle)?.oom_score_adj,
+        own.trim().parse().ok(),
     )
 }
 

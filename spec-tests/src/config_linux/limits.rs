@@ -12,6 +12,7 @@ tests! {
     "config-linux.md#memory" Must a_memory_reservation_is_written;
     "config-linux.md#memory" Must a_swap_limit_is_that_of_swap_alone;
     "config-linux.md#memory" Must unlimited_memory_is_no_limit;
+    "config-linux.md#cpu" Should a_limit_that_is_the_kernels_default_needs_no_controller;
     "config-linux.md#cpu" Must cpu_shares_become_a_weight;
     "config-linux.md#cpu" Must a_cpu_quota_and_period_are_written;
     "config-linux.md#cpu" Must a_cpu_period_alone_is_written;
@@ -262,4 +263,15 @@ fn what_cgroup_v2_cannot_limit_is_not_dropped_in_silence(case: &Case) -> Verdict
         case.create_refused(&bundle)?;
     }
     Ok(())
+}
+
+/// containerd asks for 1024 shares of every container, also where there are none to be had.
+fn a_limit_that_is_the_kernels_default_needs_no_controller(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    bundle.linux()["resources"] = json!({
+        "cpu": {"shares": 1024},
+        "pids": {"limit": -1},
+        "memory": {"limit": -1},
+    });
+    case.run_process(&mut bundle).map(drop)
 }

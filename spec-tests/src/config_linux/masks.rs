@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::harness::bundle::Bundle;
 use crate::harness::case::Case;
+use crate::harness::container::mount_at;
 use crate::harness::verdict::{Verdict, equal, holds};
 use crate::probe::ask::Ask;
 use crate::tests;
@@ -14,6 +15,7 @@ tests! {
     "config-linux.md#masked-paths" Must nothing_can_be_written_to_what_is_masked;
     "config-linux.md#masked-paths" Must a_masked_path_that_is_missing_is_skipped;
     "config-linux.md#masked-paths" Must masked_folders_can_be_listed;
+    "runc(8)" Should masked_folders_are_one_file_system_without_room;
     "config-linux.md#readonly-paths" Must a_readonly_path_refuses_writes;
     "config-linux.md#readonly-paths" Must a_readonly_path_can_be_read;
     "config-linux.md#readonly-paths" Must a_readonly_path_that_is_missing_is_skipped;
@@ -50,6 +52,30 @@ fn masked_folders_can_be_listed(case: &Case) -> Verdict {
         case.run_one(&mut with_secrets(case)?, Ask::List("/secret".into()))?
             .names()?,
         none,
+    )
+}
+
+/// A pod masks some ten folders in each container; a file system for each cost the kernel dearly.
+fn masked_folders_are_one_file_system_without_room(case: &Case) -> Verdict {
+    let mut bundle = case.bundle()?;
+    bundle.mkdir("/first")?;
+    bundle.mkdir("/second")?;
+    bundle.linux()["maskedPaths"] = json!(["/first", "/second"]);
+    let asks = [
+        Ask::Stat("/first".into()),
+        Ask::Stat("/second".into()),
+        Ask::Mounts,
+    ];
+    let answers = case.run(&mut bundle, &asks)?;
+    equal(
+        "the devices",
+        answers[0].stat()?.device,
+        answers[1].stat()?.device,
+    )?;
+    let mount = mount_at(answers[2].mounts()?, "/second")?;
+    holds(
+        mount.flags.iter().any(|flag| flag == "ro"),
+        format!("it is mounted {:?}", mount.flags),
     )
 }
 
