@@ -2,8 +2,7 @@
 //! container into a descriptor.
 //!
 //! A lookup is one openat2(2) with `RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS`. Where the
-//! kernel or an outer seccomp profile lacks it, pathrs walks the path component by component.
-//! Its mkdir_all is not used, since it costs some 65 calls where four do
+//! kernel or an outer seccomp profile lacks it, [`walk`] goes from component to component
 //! (docs/design/0005-the-root-by-descriptor.md).
 //!
 //! Runs in: init before and after pivot.
@@ -14,18 +13,18 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag};
+use nix::fcntl::OFlag;
 use nix::sys::stat::SFlag;
-use nix::unistd::AccessFlags;
 
 use super::journal::Journal;
+use super::walk;
 use crate::error::{Context as _, Error, Result};
 use crate::plan::{ContainerPath, HostPath};
 use crate::sys;
 use crate::sys::mount::Place;
 
 /// As many symbolic links as the kernel follows in one path, path_resolution(7).
-const LINKS_MAX: u32 = 40;
+pub(super) const LINKS_MAX: u32 = 40;
 
 /// How often a lookup with `..` is tried again: a busy host renames all the time, an attacker
 /// must not be able to do so forever.
@@ -231,55 +230,23 @@ impl Root {
             match sys::file::open_in_root(self.fd.as_fd(), path, flags) {
                 // A rename somewhere on the host while `..` was followed.
                 Err(e) if e.is(Errno::EAGAIN) && attempts_left > 0 => attempts_left -= 1,
-                // KERNEL(5.6): without openat2(2) pathrs looks up one component after the other.
+                // KERNEL(5.6): without openat2(2) one component is looked up after the other.
                 Err(e) if e.is(Errno::ENOSYS) || e.is(Errno::EPERM) => {
-                    return self.resolve_by_walking(path, flags, e);
+                    return self.resolve_by_walking(path, flags);
                 }
                 result => return result,
             }
         }
     }
 
-    fn resolve_by_walking(&self, path: &str, flags: OFlag, missing: Error) -> Result<OwnedFd> {
-        // pathrs 0.2 looks at its /proc by this call, and takes an EPERM for a /proc without
-        // thread-self, over and over, to the end of the stack.
-        let flag = AtFlags::AT_SYMLINK_NOFOLLOW;
-        if nix::unistd::faccessat(&self.fd, ".", AccessFlags::F_OK, flag) == Err(Errno::EPERM) {
-            return Err(missing.with_hint(
-                "a seccomp profile around rt, of an outer container say, refuses openat2(2) and faccessat2(2): it has to allow one of them, or to answer ENOSYS",
-            ));
-        }
-        let root = pathrs::RootRef::from_fd(self.fd.as_fd());
-        let handle = if flags.contains(OFlag::O_NOFOLLOW) {
-            root.resolve_nofollow(path)
-        } else {
-            root.resolve(path)
-        }
-        .map_err(|e| match e.kind() {
-            pathrs::error::ErrorKind::OsError(Some(errno)) => {
-                Error::syscall("openat", format_args!("(root), {path:?}"), errno)
-            }
-            _ => missing.within(format!("{path:?}: {e}")),
-        })?;
-        let fd = OwnedFd::from(handle);
-        let rest = flags - OFlag::O_NOFOLLOW;
-        if rest == OFlag::O_PATH {
-            return Ok(fd);
-        }
-        let kind = sys::file::kind(&sys::file::stat(fd.as_fd())?);
-        if rest.contains(OFlag::O_DIRECTORY) && kind != SFlag::S_IFDIR {
-            return Err(Error::syscall(
-                "openat",
-                format_args!("(root), {path:?}, O_DIRECTORY"),
-                libc::ENOTDIR,
-            ));
-        }
-        if rest.contains(OFlag::O_PATH) {
+    fn resolve_by_walking(&self, path: &str, flags: OFlag) -> Result<OwnedFd> {
+        let fd = walk::open(self.fd.as_fd(), path, flags)?;
+        if flags.contains(OFlag::O_PATH) {
             return Ok(fd);
         }
         let itself = sys::mount::fd_path(&fd);
         let itself = Path::new(OsStr::from_bytes(itself.as_bytes()));
-        sys::file::open_host(itself, rest)
+        sys::file::open_host(itself, flags - OFlag::O_NOFOLLOW)
     }
 
     /// mkdir -p.

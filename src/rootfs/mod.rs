@@ -27,6 +27,7 @@ mod pseudo;
 mod restore;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;

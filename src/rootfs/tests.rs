@@ -7,6 +7,7 @@ mod container;
 mod file_systems;
 mod old_kernels;
 mod roots;
+mod walk;
 
 use std::ffi::CString;
 use std::fs;

@@ -15,6 +15,7 @@ tests! {
     "podman" Compat inside_the_callers_user_namespace_another_can_be_made;
     "podman" Compat inside_the_callers_user_namespace_exec_and_delete_work;
     "crun(1)" Compat without_mappings_the_subordinate_ids_are_used;
+    "seccomp(2)" Compat without_the_calls_of_new_kernels_it_works;
     "seccomp(2)" Compat a_call_that_an_outer_profile_does_not_permit_counts_as_missing;
     "runc(8)" Compat without_pivot_root_the_root_is_the_containers;
     "runc-run(8)" Compat a_kept_container_is_there_after_its_end;
@@ -128,6 +129,13 @@ fn run_without(case: &Case, numbers: std::ops::RangeInclusive<u32>, errno: i32) 
     let answers = parse_line(&call.run()?.succeeded()?.stdout, asks.len())?;
     equal("pid", answers[0].process()?.pid, 1)?;
     answers[1].done()
+}
+
+/// As on Linux 5.3, or inside a container whose profile knows no later calls.
+fn without_the_calls_of_new_kernels_it_works(case: &Case) -> Verdict {
+    case.need_root()?;
+    run_without(case, number(libc::SYS_clone3)..=999, libc::ENOSYS)?;
+    run_without(case, number(libc::SYS_close_range)..=999, libc::EPERM)
 }
 
 /// Profiles of engines from before 2021 answer so to what they do not know.
