@@ -45,6 +45,12 @@ impl IdRange {
     }
 }
 
+impl std::fmt::Display for IdRange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}:{}", self.inside, self.outside, self.count)
+    }
+}
+
 /// What `id` is outside. None where no line has it.
 pub fn outside(map: &[IdRange], id: u32) -> Option<u32> {
     let range = map.iter().find(|range| range.contains_inside(id))?;

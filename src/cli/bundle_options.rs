@@ -12,7 +12,7 @@ use super::pidfd_socket::{PidfdSocket, Sort};
 use crate::bundle::Bundle;
 use crate::error::{Error, Phase, Result};
 use crate::host::Host;
-use crate::log;
+use crate::log::{self, Level};
 use crate::plan::{self, CreateOptions, HostPath, Plan, annotations};
 use crate::process::foreground::Signals;
 use crate::process::parent::{Release, Wishes};
@@ -97,6 +97,11 @@ impl PlanOptions {
             .map_err(|e| e.in_phase(Phase::Config))?;
         for warning in &plan.warnings {
             log::warning(|| warning.clone());
+        }
+        if log::enabled(Level::Debug) {
+            plan.summary()
+                .into_iter()
+                .for_each(|line| log::debug(|| line));
         }
         Ok((bundle, plan))
     }

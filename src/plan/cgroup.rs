@@ -175,7 +175,7 @@ impl Cgroup {
             .map(device_rules::plan);
         let placement = match options.cgroup_manager {
             CgroupManager::Systemd => plan_unit(bundle, options, host, devices.as_deref())?,
-            _ => place(bundle, options, host),
+            _ => place(bundle, options, host)?,
         };
         if let (Some(reason), Some(first)) = (placement.why_none(), settings.first()) {
             return Err(Error::unsupported(format!(
@@ -194,19 +194,27 @@ impl Cgroup {
     }
 }
 
-fn place(bundle: &Bundle, options: &CreateOptions, host: &Host) -> Placement {
+fn place(bundle: &Bundle, options: &CreateOptions, host: &Host) -> Result<Placement> {
     if options.cgroup_manager == CgroupManager::Disabled {
-        return Placement::Disabled;
+        return Ok(Placement::Disabled);
     }
-    match &host.cgroup2 {
-        None => Placement::None {
+    let Some(cgroup2) = &host.cgroup2 else {
+        return Ok(Placement::None {
             reason: "no cgroup2 is mounted".into(),
-        },
-        Some(cgroup2) => Placement::Path {
-            mount: HostPath::new(&cgroup2.mount),
-            path: cgroup_path(cgroups_path(bundle), &options.id, cgroup2),
-        },
+        });
+    };
+    let given = cgroups_path(bundle);
+    let path = cgroup_path(given, &options.id, cgroup2);
+    if path.as_os_str().is_empty() {
+        return Err(Error::invalid(format!(
+            "linux.cgroupsPath: {given:?} is the root of the hierarchy, which is no container's"
+        ))
+        .with_pointer("/linux/cgroupsPath"));
     }
+    Ok(Placement::Path {
+        mount: HostPath::new(&cgroup2.mount),
+        path,
+    })
 }
 
 fn plan_unit(
@@ -294,6 +302,7 @@ fn cgroup_path(given: &str, id: &str, cgroup2: &Cgroup2) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::golden;
 
     #[test]
     fn a_relative_cgroup_lies_beside_the_callers_own() {
@@ -310,5 +319,24 @@ mod tests {
             ..cgroup2.clone()
         };
         assert_eq!(cgroup_path("", "web", &root), PathBuf::from("web"));
+    }
+
+    #[test]
+    fn the_root_of_the_hierarchy_is_no_containers() {
+        let planned = |path: &str| {
+            let mut config: serde_json::Value =
+                serde_json::from_str(&crate::bundle::example(false)).unwrap();
+            config["linux"]["cgroupsPath"] = path.into();
+            golden::try_plan(
+                config.to_string(),
+                CreateOptions::default(),
+                &golden::root(),
+            )
+        };
+        for root in ["/", "/..", "/a/.."] {
+            let e = planned(root).unwrap_err();
+            assert_eq!(e.pointer(), Some("/linux/cgroupsPath"), "{root}: {e}");
+        }
+        assert!(planned("/a").is_ok());
     }
 }

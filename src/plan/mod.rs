@@ -39,6 +39,7 @@ pub mod rootfs;
 mod scheduling;
 pub mod scope;
 mod seccomp;
+mod summary;
 mod sysctl;
 mod words;
 

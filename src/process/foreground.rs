@@ -16,6 +16,7 @@ use nix::unistd::Pid;
 
 use crate::error::{Error, Result};
 use crate::hooks::Interruption;
+use crate::log;
 use crate::sys::check;
 use crate::sys::process::{self as kernel, OwnedProcess};
 use crate::terminal::Foreground as Terminal;
@@ -104,6 +105,7 @@ pub fn attend(
     let mut ended = reap(child.pid())?;
     loop {
         if let Some(status) = ended {
+            log::debug(|| format!("process {} has ended with status {status}", child.pid()));
             child.release();
             if let Some(terminal) = terminal {
                 terminal.finish();

@@ -70,10 +70,7 @@ fn lines(ranges: &[IdRange]) -> String {
 }
 
 fn describe(ranges: &[IdRange]) -> String {
-    let each: Vec<String> = ranges
-        .iter()
-        .map(|r| format!("{}:{}:{}", r.inside, r.outside, r.count))
-        .collect();
+    let each: Vec<String> = ranges.iter().map(ToString::to_string).collect();
     each.join(", ")
 }
 

@@ -9,12 +9,16 @@ use nix::errno::Errno;
 
 use crate::error::{Error, Kind, strerror};
 
-/// Why execve(2) did not take the program.
+/// Why execve(2) did not take the program. Its path is empty where init alone knows that, and
+/// could not say so.
 pub fn refused(path: &CStr, errno: i32) -> Error {
-    let shown = path.to_string_lossy();
-    let error = Error::syscall("execve", format_args!("{shown:?}"), errno)
+    let shown = match path.is_empty() {
+        true => "process.args[0]".to_owned(),
+        false => format!("{:?}", path.to_string_lossy()),
+    };
+    let error = Error::syscall("execve", &shown, errno)
         .with_kind(Kind::Program)
-        .within(format!("exec: {shown:?}"));
+        .within(format!("exec: {shown}"));
     match errno {
         libc::ENOEXEC => error.with_hint(
             "the file is no program for this machine: a script needs a first line #!/path/to/interpreter, and a binary has to be for this architecture",
