@@ -9,6 +9,8 @@
                        of the form WORLD / TEST
 """
 
+import crun
+import oci
 import runc
 
-SUITES = {"runc": runc}
+SUITES = {"crun": crun, "oci": oci, "runc": runc}
