@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import signal
+import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -25,6 +27,26 @@ def run_gives_its_standard_input_to_the_payload(p):
 @both
 def run_of_much_output_loses_nothing(p):
     p.expect("run --rm box sh -c 'seq 1 20000 | md5sum; seq 1 20000'", re.compile(r"\n19999\n20000$"))
+
+
+@both
+def a_limit_of_time_ends_the_container(p):
+    p.fails("run --rm --timeout 1 box sleep 1000", 255)
+
+
+@both
+def signals_of_podman_run_reach_the_payload(p):
+    name = "signalled"
+    script = "trap 'exit 7' USR1; echo up; while :; do sleep 0.05; done"
+    argv = p.argv(["run", "--rm", "--name", name, "box", "sh", "-c", script])[1]
+    run = subprocess.Popen(argv, cwd=p.home, env=p.environment(), stdout=subprocess.DEVNULL, **p.account())
+    try:
+        p.wait_for(f"logs {name}", "up")
+        run.send_signal(signal.SIGUSR1)
+        assert run.wait(p.patience_seconds) == 7, run.returncode
+    finally:
+        run.kill()
+        p(f"rm -f -t 0 --ignore {name}")
 
 
 @both

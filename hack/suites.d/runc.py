@@ -23,7 +23,7 @@ def stage(source, to):
         path = os.path.join(source, name)
         copy = shutil.copytree if os.path.isdir(path) else shutil.copy
         copy(path, os.path.join(to, name))
-    for name in ["runc_inside.py", "runc_programs.py"]:
+    for name in ["bats_inside.py", "runc_inside.py", "runc_programs.py"]:
         shutil.copy(os.path.join(MODULES, name), to)
 
 

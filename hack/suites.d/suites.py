@@ -11,6 +11,7 @@
 
 import crun
 import oci
+import podman
 import runc
 
-SUITES = {"crun": crun, "oci": oci, "runc": runc}
+SUITES = {"crun": crun, "oci": oci, "podman": podman, "runc": runc}
