@@ -33,6 +33,8 @@ PAUSE = """#!/bin/sh
 echo Confirmed: testimage pause invoked as $0
 while :; do sleep 0.1; done
 """
+# The tests look for names of Alpine's.
+GROUPS = "root:x:0:root\nusers:x:100:\nping:x:999:\nnobody:x:65534:\n"
 CHANGES = ['CMD ["/bin/echo", "This container is intended for podman CI testing"]', "WORKDIR /home/podman",
            "ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LABEL created_by=test/system/build-testimage"]
 CONFIGURATION = {
@@ -69,13 +71,14 @@ def image_files(root):
     for name in names.stdout.split():
         if name != "busybox":
             os.symlink("busybox", os.path.join(root, "bin", name))
-    home = os.path.join(root, "home", "podman")
-    for path, text in [(f"{home}/testimage-id", f"{TAG}\n"), (f"{home}/pause", PAUSE), (f"{root}/bin/printenv", PRINTENV)]:
+    files = {"etc/group": GROUPS, "home/podman/testimage-id": f"{TAG}\n", "home/podman/pause": PAUSE, "bin/printenv": PRINTENV}
+    for path, text in files.items():
+        path = os.path.join(root, path)
         with open(path, "w", encoding="ascii") as file:
             file.write(text)
         os.chmod(path, 0o755)
     os.chmod(root, 0o555)
-    os.utime(f"{home}/testimage-id", (MADE_AT, MADE_AT))
+    os.utime(f"{root}/home/podman/testimage-id", (MADE_AT, MADE_AT))
     os.symlink("../proc/mounts", os.path.join(root, "etc", "mtab"))
 
 

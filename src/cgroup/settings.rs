@@ -303,13 +303,16 @@ fn explain(e: Error, handle: &Handle, setting: &Setting) -> Error {
         {
             e
         }
-        Some(Errno::ENOENT) => e.with_hint(format!(
-            "{:?} has no such file: the controller {controller:?} of this kernel has no such setting",
-            handle.directory().path()
-        )),
-        Some(Errno::EINVAL | Errno::ERANGE) => {
-            e.with_hint(format!("the kernel does not take this value for {}", setting.file))
+        Some(Errno::ENOENT) => {
+            not_there(format!("there is no {}", setting.file), &e).with_hint(format!(
+                "the controller {controller:?} of this kernel has no such setting in {:?}",
+                handle.directory().path()
+            ))
         }
+        Some(Errno::EINVAL | Errno::ERANGE) => e.with_hint(format!(
+            "the kernel does not take this value for {}",
+            setting.file
+        )),
         _ => e,
     }
 }
@@ -333,12 +336,38 @@ pub(super) fn refused(setting: &Setting, refusal: &Refusal) -> Error {
             drop_in(controller)
         ),
     };
-    refusal.error.clone().within(needs(setting)).with_hint(hint)
+    match refusal.error.is(Errno::ENOENT) {
+        true => not_there(
+            format!("{}, which is not there", needs(setting)),
+            &refusal.error,
+        ),
+        false => refusal.error.clone().within(needs(setting)),
+    }
+    .with_hint(hint)
+}
+
+/// `e` in words without the kernel's for ENOENT: engines take these for those of a program
+/// that is not there (podman and docker then end with 127).
+fn not_there(message: String, e: &Error) -> Error {
+    let said = Error::unsupported(message);
+    e.path().map_or(said.clone(), |path| said.with_path(path))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_controller_that_is_not_there_reads_as_no_missing_program() {
+        let setting = Setting::new("/linux/resources/pids/limit", "pids.max", "1");
+        let error = Error::syscall("write", r#""/x", "+pids", 5"#, libc::ENOENT);
+        let controller = "pids".to_owned();
+        let e = refused(&setting, &Refusal { controller, error }).to_string();
+        assert_eq!(
+            e,
+            r#"pids.max needs the controller "pids", which is not there"#
+        );
+    }
 
     #[test]
     fn what_was_there_can_be_written_back() {
