@@ -240,12 +240,9 @@ pub(super) fn lacks<'a>(
     controllers: &[&'a str],
 ) -> Result<Vec<&'a str>> {
     let text = directory.read(file)?;
-    let there: Vec<&str> = text.split_ascii_whitespace().collect();
-    Ok(controllers
-        .iter()
-        .copied()
-        .filter(|name| !there.contains(name))
-        .collect())
+    let is_there = |name: &str| text.split_ascii_whitespace().any(|word| word == name);
+    let lacking = controllers.iter().copied().filter(|name| !is_there(name));
+    Ok(lacking.collect())
 }
 
 /// `pids.max needs the controller "pids"`
