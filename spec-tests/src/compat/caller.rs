@@ -18,7 +18,6 @@ tests! {
     "runc-run(8)" Compat run_adopts_the_payloads_orphans;
     "runc-run(8)" Compat no_subreaper_leaves_the_orphans_to_others;
     "sd_listen_fds(3)" Compat listen_fds_of_another_process_are_not_passed_on;
-    "runc-run(8)" Compat a_missing_descriptor_is_an_error;
     "runc-run(8)" Compat preserved_descriptors_stand_behind_those_of_listen_fds;
     "runc(8)" Compat every_word_for_rootless_is_accepted;
     "crun(1)" Compat without_a_cgroup_manager_the_payload_stays_in_the_callers_cgroup;
@@ -131,18 +130,6 @@ fn listen_fds_of_another_process_are_not_passed_on(case: &Case) -> Verdict {
     let process = parse_line(&outcome.stdout, 1)?.remove(0).process()?;
     equal("LISTEN_FDS", process.env_of("LISTEN_FDS").len(), 0)?;
     holds(!process.fds.contains_key(&3), "descriptor 3 is passed on")
-}
-
-fn a_missing_descriptor_is_an_error(case: &Case) -> Verdict {
-    let mut bundle = case.bundle()?;
-    bundle.args(&["/bin/probe", "exit", "0"]).write()?;
-    case.runtime(["run", "--preserve-fds", "2", "--bundle"])
-        .arg(&bundle.dir)
-        .arg(&case.id)
-        .fd(std::fs::File::open("/dev/null")?, 3)
-        .run()?
-        .refused()
-        .map(drop)
 }
 
 fn preserved_descriptors_stand_behind_those_of_listen_fds(case: &Case) -> Verdict {
