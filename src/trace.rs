@@ -57,6 +57,7 @@ enum Destination {
 }
 
 struct Trace {
+    title: String,
     who: &'static str,
     steps: Vec<Step>,
     destination: Destination,
@@ -64,6 +65,7 @@ struct Trace {
 
 static ON: AtomicBool = AtomicBool::new(false);
 static TRACE: Mutex<Trace> = Mutex::new(Trace {
+    title: String::new(),
     who: "parent",
     steps: Vec::new(),
     destination: Destination::Nowhere,
@@ -75,12 +77,12 @@ const STEPS_PER_MESSAGE: usize = 8;
 /// The longest name of a step, in characters: so many of them stay below a message's length.
 const LONGEST_NAME: usize = 1000;
 
-/// Begins the trace. `place` is a file, which is only ever appended to, or `-` for standard error;
+/// Begins the trace, which has `title` above it. `place` is a file, which is only ever appended to, or `-` for standard error;
 /// a name that ends in `.json` gets the Trace Event Format, any other a table.
 ///
 /// What came before this call is the first step, by the processor's time: nothing else is known
 /// of a time at which rt did not run yet, or ran from another copy of its binary.
-pub fn begin(place: &OsStr) -> Result<()> {
+pub fn begin(place: &OsStr, title: String) -> Result<()> {
     let destination = match place.as_bytes() {
         b"-" => Destination::Stderr,
         name => {
@@ -99,6 +101,7 @@ pub fn begin(place: &OsStr) -> Result<()> {
     let now = now();
     let took = processor_time();
     with(|trace| {
+        trace.title = title;
         trace.destination = destination;
         trace.steps.push(Step {
             who: trace.who.into(),
@@ -220,9 +223,9 @@ pub fn receive(steps: Vec<Step>) {
     with(|trace| trace.steps.extend(steps));
 }
 
-/// Writes the trace of this process and all of its children under `title`. A place that cannot be
-/// written to is no reason to fail what is over.
-pub fn write(title: &str) {
+/// Writes the trace of this process and all of its children. A place that cannot be written to is
+/// no reason to fail what is over.
+pub fn write() {
     if !is_on() {
         return;
     }
@@ -230,7 +233,7 @@ pub fn write(title: &str) {
         trace
             .steps
             .sort_by_key(|step| (step.began, std::cmp::Reverse(step.took)));
-        let steps = &trace.steps;
+        let (title, steps) = (&trace.title, &trace.steps);
         let _ = match &mut trace.destination {
             Destination::Table(file) => file.write_all(form::table(title, steps).as_bytes()),
             Destination::Stderr => {

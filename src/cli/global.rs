@@ -152,8 +152,11 @@ impl Global {
     }
 
     /// Begins the trace, where one is asked for.
-    pub fn begin_trace(&self) -> Result<()> {
-        self.trace.as_deref().map_or(Ok(()), trace::begin)
+    pub fn begin_trace(&self, title: impl FnOnce() -> String) -> Result<()> {
+        match &self.trace {
+            Some(place) => trace::begin(place, title()),
+            None => Ok(()),
+        }
     }
 
     pub fn cgroup_manager(&self) -> CgroupManager {

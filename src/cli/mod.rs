@@ -159,12 +159,11 @@ impl Call {
         if self.entry.shielded && !cfg!(test) {
             shield::raise()?;
         }
-        self.global.begin_trace()?;
-        let title = self.title();
+        self.global.begin_trace(|| self.title())?;
         let result = trace::during(self.entry.name, || {
             (self.entry.run)(&mut self.matches, &self.global)
         });
-        trace::write(&title);
+        trace::write();
         result
     }
 

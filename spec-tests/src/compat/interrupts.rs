@@ -9,6 +9,7 @@ use nix::sys::stat::Mode;
 use serde_json::{Value, json};
 
 use crate::harness::case::Case;
+use crate::harness::container::Container;
 use crate::harness::verdict::{Doing, Verdict, equal, holds};
 use crate::probe::ask::Ask;
 use crate::tests;
@@ -47,6 +48,15 @@ impl Latch {
     }
 }
 
+/// A created container whose `start` will hang in a startContainer hook.
+fn hanging_inside<'a>(case: &'a Case) -> Verdict<(Container<'a>, Latch)> {
+    let mut bundle = case.bundle()?;
+    let latch = Latch::new(bundle.inside("/latch"))?;
+    let hook = Latch::hook(Path::new("/bin/probe"), Path::new("/latch"));
+    bundle.hook("startContainer", hook);
+    Ok((case.create(&mut bundle)?, latch))
+}
+
 /// The verb has to fail, and the container to be gone.
 fn a_hook_that_hangs_does_not_keep_create_and_run_from_their_end(case: &Case) -> Verdict {
     for (number, (verb, kind)) in [
@@ -77,11 +87,7 @@ fn a_hook_that_hangs_does_not_keep_create_and_run_from_their_end(case: &Case) ->
 
 /// A failed startContainer hook stops the container (runtime.md#lifecycle).
 fn a_hook_that_hangs_inside_does_not_keep_start_from_its_end(case: &Case) -> Verdict {
-    let mut bundle = case.bundle()?;
-    let latch = Latch::new(bundle.inside("/latch"))?;
-    let hook = Latch::hook(Path::new("/bin/probe"), Path::new("/latch"));
-    bundle.hook("startContainer", hook);
-    let container = case.create(&mut bundle)?;
+    let (container, latch) = hanging_inside(case)?;
     let running = container.verb("start").start()?;
     let _held = latch.reached(case)?;
     running.signal(Signal::SIGTERM)?;
@@ -91,11 +97,7 @@ fn a_hook_that_hangs_inside_does_not_keep_start_from_its_end(case: &Case) -> Ver
 
 /// `delete` without --force would end a container that counts as created.
 fn a_start_that_is_killed_half_way_leaves_a_container_that_runs(case: &Case) -> Verdict {
-    let mut bundle = case.bundle()?;
-    let latch = Latch::new(bundle.inside("/latch"))?;
-    let hook = Latch::hook(Path::new("/bin/probe"), Path::new("/latch"));
-    bundle.hook("startContainer", hook);
-    let container = case.create(&mut bundle)?;
+    let (container, latch) = hanging_inside(case)?;
     let running = container.verb("start").start()?;
     let held = latch.reached(case)?;
     running.signal(Signal::SIGKILL)?;

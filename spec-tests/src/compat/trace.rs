@@ -6,6 +6,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::harness::bundle::Bundle;
+use crate::harness::call::Call;
 use crate::harness::case::Case;
 use crate::harness::verdict::{Doing, Verdict, equal, holds, skip};
 use crate::probe::ask::Ask;
@@ -25,6 +27,12 @@ fn need_trace(case: &Case) -> Verdict {
         0 => Ok(()),
         _ => skip("the runtime has no --trace"),
     }
+}
+
+/// `run` of the bundle, traced into `file`.
+fn run_traced<'a>(case: &'a Case, bundle: &Bundle, file: &Path) -> Verdict<Call<'a>> {
+    let call = case.run_call(bundle)?;
+    Ok(call.globals(["--trace".as_ref(), file.as_os_str()]))
 }
 
 /// Every step of a trace as events: its process, its name, and when it began and ended.
@@ -52,10 +60,7 @@ fn a_trace_names_the_steps_of_every_process(case: &Case) -> Verdict {
     bundle.hook("createRuntime", json!({"path": "/bin/true"}));
     bundle.answers(&[Ask::Process])?;
     let file = case.dir.join("trace");
-    let call = case.run_call(&bundle)?;
-    call.globals(["--trace".as_ref(), file.as_os_str()])
-        .run()?
-        .succeeded()?;
+    run_traced(case, &bundle, &file)?.run()?.succeeded()?;
     let text = std::fs::read_to_string(&file)?;
     holds(
         text.starts_with(&format!("rt run {:?}: ", case.id)),
@@ -129,10 +134,7 @@ fn a_start_that_fails_is_traced_as_far_as_it_came(case: &Case) -> Verdict {
     bundle.mount(json!({"destination": "/after", "type": "tmpfs", "source": "tmpfs"}));
     bundle.write()?;
     let file = case.dir.join("trace.json");
-    let call = case.run_call(&bundle)?;
-    call.globals(["--trace".as_ref(), file.as_os_str()])
-        .run()?
-        .refused()?;
+    run_traced(case, &bundle, &file)?.run()?.refused()?;
     let steps = steps(&file)?;
     let is_there = |what: &str| steps.iter().any(|step| step.1.contains(what));
     equal(
@@ -147,8 +149,7 @@ fn a_trace_that_cannot_be_written_is_an_error_before_anything_is_made(case: &Cas
     let mut bundle = case.bundle()?;
     bundle.answers(&[Ask::Process])?;
     let file = case.dir.join("nowhere/trace");
-    let call = case.run_call(&bundle)?;
-    call.globals(["--trace".as_ref(), file.as_os_str()])
+    run_traced(case, &bundle, &file)?
         .run()?
         .refused()?
         .says(&["--trace", "No such file or directory"])?;
@@ -160,11 +161,7 @@ fn a_payload_gets_no_descriptor_of_the_trace(case: &Case) -> Verdict {
     let mut bundle = case.bundle()?;
     bundle.answers(&[Ask::Process])?;
     let file = case.dir.join("trace");
-    let call = case.run_call(&bundle)?;
-    let outcome = call
-        .globals(["--trace".as_ref(), file.as_os_str()])
-        .run()?
-        .succeeded()?;
+    let outcome = run_traced(case, &bundle, &file)?.run()?.succeeded()?;
     let answers = crate::harness::container::parse_line(&outcome.stdout, 1)?;
     let fds = answers[0].process()?.fds;
     equal(

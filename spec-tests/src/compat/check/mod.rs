@@ -163,20 +163,24 @@ fn a_check_changes_nothing(case: &Case) -> Verdict {
         bundle
     }] {
         check(case, &bundle)?;
-        holds(!case.root().exists(), "there is a state directory")?;
-        let mut names: Vec<String> = std::fs::read_dir(&bundle.dir)?
-            .filter_map(Result::ok)
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .collect();
-        names.sort();
-        equal("the bundle", names, vec!["config.json", "rootfs"])?;
+        nothing_is_made(case, &bundle)?;
         holds(
             !bundle.inside("/mnt").exists(),
             "a mount point was made in the root file system",
         )?;
     }
-    // Cgroups, mounts and processes that are left fail every test.
     Ok(())
+}
+
+/// No state and nothing in the bundle. Cgroups, mounts and processes that are left fail every test.
+pub fn nothing_is_made(case: &Case, bundle: &Bundle) -> Verdict {
+    holds(!case.root().exists(), "there is a state directory")?;
+    let mut names: Vec<String> = std::fs::read_dir(&bundle.dir)?
+        .filter_map(Result::ok)
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    equal("the bundle", names, vec!["config.json", "rootfs"])
 }
 
 /// Scenario 8.
